@@ -13,7 +13,7 @@ import triosock
 from tests.handlers import read_all, read_to_reset, reset, slow_block, slow_line, too_large, wait_forever
 from tests.servers import connected, drained, running
 from tests.tls import server_context
-from tests.waiting import until_ended
+from tests.waiting import PATIENCE, until_ended
 from triosock import Cause, Connection, FrameTooLarge, RequestTimedOut, Timeouts
 from triosock._core.model.events import HandlerFailed
 from triosock.testing import cancel_at_every_checkpoint
@@ -220,6 +220,36 @@ async def test_that_nothing_can_be_sent_after_half_a_send_is_not_its_fault(autoj
         assert await read_to_reset(client) == b""
     assert served.server.statistics().ended == {Cause.REQUEST: 1}
     assert served.recorder.of(HandlerFailed) == []
+
+
+async def test_that_nothing_can_be_sent_while_another_task_sends_is_not_its_fault(
+    serving: Any, dial: Any, recorder: Any
+) -> None:
+    tried = trio.Event()
+
+    async def send(conn: Connection) -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await conn.send_all(bytes(20_000_000))
+
+    async def answer(error: Exception, conn: Connection) -> None:
+        try:
+            await conn.send_all(b"sorry")
+        finally:
+            tried.set()
+
+    async with trio.open_nursery() as others:
+
+        async def handler(conn: Connection) -> None:
+            others.start_soon(send, conn)
+            await trio.testing.wait_all_tasks_blocked()
+            raise ValueError("first")
+
+        options = {"on_error": answer, "observers": [recorder]}
+        async with serving(handler, **options) as server, await dial(server) as client:
+            with trio.fail_after(PATIENCE):
+                await tried.wait()
+                await read_to_reset(client)
+    assert [str(event.error) for event in recorder.of(HandlerFailed)] == ["first"]
 
 
 async def test_its_own_bug_beside_a_peer_that_has_gone_is_told() -> None:

@@ -246,9 +246,9 @@ class HandlerRun:
 
     def _consider_second(self, error: Exception, was_broken: bool) -> None:
         """Emit `HandlerFailed` for an exception of the function, unless the peer has gone meanwhile or the
-        handler was cut inside a send.
+        handler was cut inside a send, or has left a task behind that still sends.
         """
-        is_excused = was_broken and isinstance(error, trio.BrokenResourceError)
+        is_excused = was_broken and isinstance(error, (trio.BrokenResourceError, trio.BusyResourceError))
         if blame(error, self._served) is Cause.FAILED and not is_excused:
             self.tell(HandlerFailed, error=error)
 
