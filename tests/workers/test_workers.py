@@ -253,6 +253,22 @@ async def test_workers_and_socket_files_go_with_a_parent_that_is_killed(tmp_path
     assert not any(one.exists() for one in files)
 
 
+async def test_socket_files_go_with_a_parent_that_is_killed_while_its_workers_start(tmp_path):
+    files = tmp_path / "socket", tmp_path / "control"
+    worker = [sys.executable, "-c", "import signal; print('starting', flush=True); signal.pause()"]
+    program = tmp_path / "parent.py"
+    program.write_text(
+        "import functools, triosock\n"
+        "triosock.run(functools.partial(\n"
+        f"    triosock.serve_workers, {worker!r}, ['unix://{files[0]}'], workers=1, control='{files[1]}'))\n"
+    )
+    with running(program) as parent:
+        parent.wait_for("starting")
+        assert all(one.exists() for one in files)
+        parent.process.kill()
+        await until(lambda: not any(one.exists() for one in files))
+
+
 async def test_the_guard_of_socket_files_leaves_a_file_that_is_another_one(tmp_path):
     path = tmp_path / "file"
     path.touch()
@@ -273,6 +289,12 @@ async def test_the_guard_of_socket_files_ends_with_its_block_and_removes_nothing
     assert path.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(guard.id, 0)
+
+
+async def test_a_guard_of_socket_files_that_is_stopped_keeps_nobody():
+    with trio.fail_after(PATIENCE):
+        async with file_guard.FileGuard([]) as guard:
+            os.kill(guard.id, signal.SIGSTOP)
 
 
 async def test_a_guard_of_socket_files_that_somebody_else_has_reaped_is_no_error():

@@ -86,5 +86,6 @@ class FileGuard:
 
     async def __aexit__(self, *error: object) -> None:
         self.dismiss()
-        with trio.CancelScope(shield=True):  # bounded: the process only reads, and ends after that
+        self._popen.kill()  # it has nothing to do; one that is stopped would not read that
+        with trio.CancelScope(shield=True):  # bounded by that
             await self.wait()

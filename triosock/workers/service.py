@@ -39,7 +39,7 @@ from .reports import merge_reports
 from .signals import handle_signals
 from .slot import Slot
 from .upgrade import OWN_COMMAND, Upgrades, environment_of_successor, start_successor, tell_predecessor
-from .values import RestartReport, WorkersFailed, WorkerStatus
+from .values import RestartReport, WorkersFailed, WorkerStatus, status_of
 from .worker import Settings, Worker
 
 _logger: Final = logging.getLogger("triosock.workers")
@@ -104,18 +104,7 @@ class Workers:
         """Return the status of each worker, by number; of those with one number, the older one first."""
         check_trio_thread("statistics", "workers")
         now = trio.current_time()
-        return tuple(
-            WorkerStatus(
-                number=worker.number,
-                process=worker.process.id if worker.process else 0,
-                state=worker.state,
-                generation=worker.generation,
-                age=max(0.0, now - worker.ready_at),
-                memory=worker.memory(),
-                status=worker.status,
-            )
-            for worker in self.living()
-        )
+        return tuple(status_of(worker, now) for worker in self.living())
 
     def drain(
         self, *, grace: float | None = None, idle_grace: float | None = None, delay: float | None = None
@@ -263,12 +252,11 @@ class Workers:
     async def _run_slots(self, task_status: trio.TaskStatus[Workers], outside: trio.Nursery) -> None:
         self._scope.on_drain = self._drain_all  # synchronous; again when the deadline is tightened
         async with trio.open_nursery() as self._nursery:
-            await self._start_slots()
-            if not self._scope.draining:
-                if not await tell_predecessor(self.endpoints):
-                    self._fail("the process that this one was to follow has ended before")
-                    await trio.lowlevel.checkpoint()  # cancelled by that
+            if self.endpoints.handover is None:
                 await outside.start(self.endpoints.guard_files)
+            await self._start_slots()
+            if self.endpoints.handover is not None and not self._scope.draining:
+                await self._take_over(outside)
             self._view.begun.set()
             if self.endpoints.control is not None:  # outside, since it answers during a drain too
                 outside.start_soon(self._serve_control, self.endpoints.control)
@@ -282,6 +270,12 @@ class Workers:
         self._report = self._merge(leaving, trio.current_time() - began)
         _logger.info("%s: %s", self._name, self._report)
         self._scope._record(self._name, self._report, _logger.name)
+
+    async def _take_over(self, outside: trio.Nursery) -> None:
+        if not await tell_predecessor(self.endpoints):
+            self._fail("the process that this one was to follow has ended before")
+            await trio.lowlevel.checkpoint()  # cancelled by that
+        await outside.start(self.endpoints.guard_files)  # not earlier: the files belong to the predecessor
 
     async def _start_slots(self) -> None:
         for _ in range(self._count):

@@ -7,7 +7,7 @@ from typing import final
 import attrs
 
 from .._core.model.errors import TriosockError
-from .worker import State
+from .worker import State, Worker
 
 
 class WorkersFailed(TriosockError):
@@ -41,3 +41,16 @@ class WorkerStatus:
     age: float
     memory: int
     status: str
+
+
+def status_of(worker: Worker, now: float) -> WorkerStatus:
+    """Return the status of a worker at the moment `now`."""
+    return WorkerStatus(
+        number=worker.number,
+        process=worker.id,
+        state=worker.state,
+        generation=worker.generation,
+        age=max(0.0, now - worker.ready_at),
+        memory=worker.memory(),
+        status=worker.status,
+    )
