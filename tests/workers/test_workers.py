@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ import trio.testing
 import triosock
 from tests.programs import running
 from tests.servers import drained
-from triosock.workers import file_guard
+from triosock.workers import endpoints, file_guard
 from triosock.workers.handover import VARIABLE, Handover, describe
 from triosock.workers.receiver import NotifyReceiver
 
@@ -289,6 +290,18 @@ async def test_the_guard_of_socket_files_ends_with_its_block_and_removes_nothing
     assert path.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(guard.id, 0)
+
+
+async def test_a_service_without_a_guard_of_its_socket_files_serves_all_the_same(
+    tmp_path, monkeypatch, caplog
+):
+    def refuse(files: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(endpoints, "FileGuard", refuse)
+    async with service(control=tmp_path / "control") as workers, dial(workers) as client:
+        assert await ask(client, "hello") == "HELLO"
+    assert "the socket files have no guard ([Errno 11] Resource temporarily unavailable)" in caplog.text
 
 
 async def test_a_guard_of_socket_files_that_is_stopped_keeps_nobody():

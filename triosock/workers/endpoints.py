@@ -148,14 +148,20 @@ class Endpoints:
 
     async def guard_files(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run a `FileGuard` until cancelled, or until its process has ended; report started when it runs, or
-        when there are no files. Raises: as `FileGuard`.
+        when there are no files, or there can be no guard: that is no reason to serve nobody.
         """
         files = self.files().values()
         if not files:
             task_status.started()
             return
         try:
-            async with FileGuard(files) as self.guard:
+            guard = FileGuard(files)
+        except OSError as error:
+            _logger.error("the socket files have no guard (%s): if this process is killed, they stay", error)
+            task_status.started()
+            return
+        try:
+            async with guard as self.guard:
                 task_status.started()
                 await self.guard.wait()
                 if not self.guard.dismissed:

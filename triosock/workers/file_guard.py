@@ -14,7 +14,9 @@ Rejected: a worker that removes the files. Other workers may run a moment longer
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -86,6 +88,9 @@ class FileGuard:
 
     async def __aexit__(self, *error: object) -> None:
         self.dismiss()
-        self._popen.kill()  # it has nothing to do; one that is stopped would not read that
+        if self._popen.returncode is None:
+            # It has nothing to do any more, and one that is stopped would not read that.
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
         with trio.CancelScope(shield=True):  # bounded by that
             await self.wait()
