@@ -12,7 +12,7 @@ import trio.testing
 import triosock
 from tests.handlers import read_all, says
 from tests.waiting import takes
-from triosock import Connection, Limits, ProxyPolicy, TcpAddress, events
+from triosock import Connection, Limits, ProxyPolicy, Rate, TcpAddress, events
 from triosock._core.protocols.proxy_header import SIGNATURE
 from triosock.testing import Recorder, check_nothing_left, open_server
 
@@ -108,6 +108,27 @@ async def test_one_too_many_holds_neither_a_slot_nor_a_count() -> None:
         await first.aclose()
         await trio.testing.wait_all_tasks_blocked()
         await answered(served, head("203.0.113.9"), b"203.0.113.9\n")
+
+
+async def test_one_that_was_refused_before_its_header_is_not_refused_again() -> None:
+    limits = Limits(
+        max_connections=1,
+        max_connections_per_peer=1,
+        overflow=says(b"full\n"),
+        max_overflowing=1,
+        rate_per_peer=Rate(2, per=60),
+    )
+    async with open_server(who, proxy=True, limits=limits) as served:
+        first = await answered(served, head("203.0.113.9"), b"203.0.113.9\n")
+        for _ in range(2):
+            refused = await answered(served, head("203.0.113.9"), b"full\n")
+            assert served.server._registry.count_of(first_key(served)) == 1
+            await refused.aclose()
+            await trio.testing.wait_all_tasks_blocked()
+        assert served.server.statistics().refused == {"connections": 2}
+        await first.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        await answered(served, head("203.0.113.9"), b"203.0.113.9\n")  # they have used nothing of its rate
 
 
 async def test_one_too_many_that_is_closed_without_a_word_is_not_waited_for(autojump_clock: Any) -> None:

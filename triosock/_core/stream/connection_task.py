@@ -282,7 +282,9 @@ class ConnectionTask(HandlerRun):
             async with service.handshakes.place(connection):
                 await connection.read_proxy_header(service.proxy)
             connection.entry.header_bytes = connection.wire.received
-            if service.counts_clients and self._is_over_limit():
+            # One without a slot was refused already, and goes to the overflow handler.
+            is_refused = not connection.entry.holds_slot
+            if service.counts_clients and not is_refused and self._is_over_limit():
                 # No lingering close, which would wait for the peer.
                 await connection.wire.aclose_now()
                 return False
