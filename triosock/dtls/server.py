@@ -18,6 +18,7 @@ from .._core.model.emitter import Emitter, default_observers
 from .._core.model.events import ConnectionOpened, ListenerClosed, Observer, Refused, ServerStarted
 from .._core.model.options import explained
 from .._core.registry.drain_report import DrainReport
+from .._core.registry.drain_run import newcomer_until
 from .._core.registry.rate_limits import rates_of
 from .._core.registry.registry import Entry, Registry
 from .._core.registry.timeout_monitor import TimeoutMonitor
@@ -115,7 +116,7 @@ class DtlsServer(Server[ServerStatistics]):
                     task_status.started(self)
                     await self._scope.wait_begun()
                     self._gate.open()  # the busy need their peers' datagrams
-                    await self._begin_drain().wait_completion()
+                    await self._drain()
                     drained = True
                     nursery.cancel_scope.cancel(reason="triosock: no receiver is left")
         finally:
@@ -128,6 +129,12 @@ class DtlsServer(Server[ServerStatistics]):
         if self._crash is not None:
             raise self._crash
         return self._report
+
+    async def _drain(self) -> None:
+        drain_run, now = self._begin_drain(), trio.current_time()
+        for entry in self._registry.entries():
+            entry.spared_until = newcomer_until(entry, now)
+        await drain_run.wait_completion()
 
     async def _arrive(self, channel: trio.DTLSChannel) -> None:
         """The task of one association, admitted or turned away before its first checkpoint."""

@@ -30,7 +30,8 @@ class DtlsSession:
 
     `channel` is trio's `DTLSChannel`, for what it can do beyond that.
 
-    Drain: ends a wait in `async for` at once, after what had arrived; nothing else until the grace is over.
+    Drain: ends a wait in `async for` at once, after what had arrived; nothing else until the grace is over. A
+    peer that has sent nothing yet may send its first datagram for five seconds after its handshake.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class DtlsSession:
     @property
     def draining(self) -> bool:
         """Whether it has been asked to end."""
-        return self._interrupted
+        return self._interrupted or self.entry.spared_until > 0
 
     if not TYPE_CHECKING:  # see misuse.py
         __iter__ = write("async for data in session:")
@@ -96,6 +97,8 @@ class DtlsSession:
             finally:
                 entry.idle_since = NEVER
                 self._waiting = None
+            if entry.spared_until:  # this was the one that the drain has waited for
+                entry.spared_until, self._interrupted = 0.0, True
             entry.request_since = trio.current_time()
             entry.request_due = entry.request_since + self.server.timeouts.request
             return data
@@ -216,8 +219,8 @@ class AssociationTask(HandlerRun):
             if entry.cause is Cause.HANDSHAKE:
                 self.tell(HandshakeRefused, error=None)
             raise
-        entry.stage = "serving"
-        self.tell(HandshakeFinished, duration=trio.current_time() - entry.accepted, tls_version="DTLS")
+        entry.stage, entry.ready_since = "serving", trio.current_time()
+        self.tell(HandshakeFinished, duration=entry.ready_since - entry.accepted, tls_version="DTLS")
         return True
 
     async def _do_handshake_in_place(self) -> None:
