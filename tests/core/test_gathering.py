@@ -275,6 +275,21 @@ async def test_a_cancelled_send_loses_nothing_of_those_before_it():
         assert await exactly(client, 5) == b"last\n"
 
 
+async def test_what_was_gathered_and_another_task_still_sends_is_no_complete_answer():
+    async with gathered() as (conn, client, expected):
+        more = bytes(200_000)
+
+        async def look():
+            await trio.testing.wait_all_tasks_blocked()
+            assert conn.wire.is_broken_off, "an end of stream now would hide that an answer is missing"
+            assert await exactly(client, len(expected + more)) == expected + more
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+            await conn.send_all(more)  # takes the gathered one along
+        assert not conn.wire.is_broken_off
+
+
 async def test_nobody_waits_for_the_descriptor_of_a_connection_that_was_closed_meanwhile():
     """Its number may have a new owner, whose own wait would fail."""
     async with gathered() as (conn, client, _):

@@ -33,7 +33,8 @@ from .socket_receive import SocketReceiving
 if TYPE_CHECKING:
     from .write_batcher import WriteBatcher
 
-#: While a message is sent in part, for the end of a handler that does not wait for the task that sends it.
+#: While a message is sent in part, or what was gathered before it is, for the end of a handler that does not
+#: wait for the task that sends it.
 _MIDWAY: Final = "another task was in the middle of a send"
 
 
@@ -76,9 +77,13 @@ class SocketSending(SocketReceiving):
         if self._send_broken is None or self._send_broken is _MIDWAY:
             self._send_broken = why
 
+    def _note_midway(self, is_midway: bool) -> None:
+        if self._send_broken is None or self._send_broken is _MIDWAY:
+            self._send_broken = _MIDWAY if is_midway else None
+
     @property
     def is_broken_off(self) -> bool:
-        """Whether a send ended half-way."""
+        """Whether a send ended half-way, or goes on in another task."""
         return self._send_broken is not None
 
     def _renew_wait(self) -> None:
@@ -136,15 +141,15 @@ class SocketSending(SocketReceiving):
         size = len(data)
         try:
             while done < size:
-                if owed < done and self._pushing is None and self._send_broken is None:
-                    self._send_broken = _MIDWAY
+                if self._pushing is None:
+                    self._note_midway(done != owed)
                 await self._wait_output()
                 taken = self._send(data[done:])
                 self.sent += taken
                 done += taken
-            if self._send_broken is _MIDWAY:
-                self._send_broken = None
+            self._note_midway(False)
         except BaseException:
+            self._note_midway(False)
             if done < owed and self._batcher is not None and not self.is_closed and self.failure is None:
                 # Nothing of this call was sent: let the write batcher have the rest of the others again.
                 self._gather(data[done:owed], self._batcher)
@@ -266,11 +271,9 @@ class SocketSending(SocketReceiving):
                     break  # the file has become shorter
                 self.sent += taken
                 done += taken
-                if self._send_broken is None and done < count:
-                    self._send_broken = _MIDWAY
+                self._note_midway(done < count)
                 await self._turn_in_file()
-            if self._send_broken is _MIDWAY:
-                self._send_broken = None  # also if the file has become shorter
+            self._note_midway(False)  # also if the file has become shorter
         except BaseException:
             if 0 < done < count:
                 self._send_broken = f"an earlier send_file ended after {done} of {count} bytes"
