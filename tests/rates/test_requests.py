@@ -12,6 +12,7 @@ import trio.testing
 from tests.handlers import ask_line, read_all, shout
 from tests.handlers import echo as by_lines
 from tests.servers import connected
+from tests.waiting import until_ended
 from triosock import (
     Cause,
     Connection,
@@ -95,6 +96,20 @@ async def test_requests_that_come_in_pieces_take_one_token_each(autojump_clock: 
             times.append(since(began))
         # The third has its token two seconds after the first took one, the fourth two seconds later.
         assert times == pytest.approx([0.3, 0.6, 2, 4], abs=0.01)
+
+
+@pytest.mark.parametrize("handler", [by_lines, by_waiting])
+async def test_a_request_on_a_socket_is_told_and_counted_once(serving: Any, dial: Any, handler: Any) -> None:
+    recorder = Recorder(events.RequestStarted, events.RequestFinished)
+    limits = Limits(request_rate=Rate(1_000, per=1), max_requests_per_connection=2)
+    async with serving(handler, limits=limits, observers=[recorder]) as server, await dial(server) as client:
+        for _ in range(2):
+            await client.send_all(b"a\n")
+            assert await client.receive_some() == b"a\n"
+        assert await client.receive_some() == b""
+        await client.aclose()
+        await until_ended(server)
+    assert [type(event) for event in recorder.events] == [events.RequestStarted, events.RequestFinished] * 2
 
 
 async def test_connections_of_one_peer_share_its_rate_and_others_have_their_own(autojump_clock: Any) -> None:

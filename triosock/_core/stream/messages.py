@@ -63,7 +63,8 @@ class _Messages(AsyncIterator[bytes]):
                     return message
             self._credit = IN_A_ROW - 1
             while True:
-                idle = not buffer.data
+                # With a meter the request has begun, though a socket still has its first bytes.
+                idle = not buffer.data and state.meter is None
                 if not (data := await state.wire.receive_some(idle=idle)):
                     return self._at_end(buffer)
                 if idle:
