@@ -21,7 +21,7 @@ from triosock.observe.control import parse_tree
 from triosock.workers import control, control_client
 from triosock.workers.metrics import merge_metrics
 
-from .conftest import HERE, PATIENCE, ask, controlled, dial, processes, until
+from .conftest import HERE, PATIENCE, ask, controlled, dial, occupy, processes, until
 
 QUICK = triosock.Supervision(settle=0)
 
@@ -109,6 +109,21 @@ async def test_verbs_restart_resize_suspend_and_cut(tmp_path):
             assert await client.receive_until(b"\n") == b"HELLO\n"
         assert await request(path, {"do": "drain"}) == {"done": "all workers drain"}
         await workers.wait_closed()
+
+
+async def test_it_answers_in_a_drain_until_the_last_worker_has_ended(tmp_path):
+    async with controlled(tmp_path, verbs=True, grace=PATIENCE) as (workers, path):
+        async with await occupy(workers, "wait") as client:
+            assert await request(path, {"do": "drain"}) == {"done": "all workers drain"}
+            await until(lambda: len(processes(workers)) == 1)
+            tree = parse_tree(json.dumps(await request(path, {"want": "tree"})))
+            assert [one.state for one in tree.children] == ["draining"]
+            assert "the service drains" in str(await request(path, {"do": "restart"}))
+            assert await request(path, {"do": "workers", "count": 3}) == {"error": "the service drains"}
+            await client.send_all(b"go on\n")
+            assert await client.receive_until(b"\n") == b"waited\n"
+        await workers.wait_closed()
+    assert not path.exists()
 
 
 async def test_a_restart_takes_longer_than_a_request_may_take_to_arrive(tmp_path, monkeypatch):

@@ -2,8 +2,8 @@
 answers.
 
 The rules are those of `triosock.observe.control`: there is no control socket unless the program asks for one,
-it answers the same user only, and it changes nothing unless verbs are allowed. A worker that does not answer
-in time is shown without its tree.
+it answers the same user only, and it changes nothing unless verbs are allowed. It answers in a drain too,
+until the last worker has ended. A worker that does not answer in time is shown without its tree.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ async def _do(workers: Workers, request: Request) -> str:
         case {"do": "restart"}:
             return str(await workers.restart())
         case {"do": "workers"}:
+            if workers.draining:
+                raise ValueError("the service drains")
             await workers.set_count(check_int(request.get("count"), "count"))
             return f"{workers.count} workers"
         case {"do": verb} if verb in _WORKER_VERBS:

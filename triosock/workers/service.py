@@ -29,7 +29,7 @@ from .._core.model.addresses import Address
 from .._core.model.checks import check_int
 from .._core.model.trio_thread import check_trio_thread
 from .._core.registry.drain_report import DrainReport
-from .._core.registry.drain_scope import DrainScope
+from .._core.registry.drain_scope import DrainScope, leave_scopes
 from ..notify import current_notifier
 from .control import serve_control
 from .endpoints import Endpoints
@@ -258,7 +258,7 @@ class Workers:
             if self.endpoints.handover is not None and not self._scope.draining:
                 await self._take_over(outside)
             self._view.begun.set()
-            if self.endpoints.control is not None:  # outside, since it answers during a drain too
+            if self.endpoints.control is not None:  # outside, since it answers until no worker is left
                 outside.start_soon(self._serve_control, self.endpoints.control)
             task_status.started(self)
             await self._scope.wait_begun()
@@ -288,6 +288,7 @@ class Workers:
         say(told, logger=_logger.name)
 
     async def _serve_control(self, listener: SocketListener) -> None:
+        leave_scopes()  # it answers in a drain too
         with self._view.control_scope:
             await serve_control(self, listener, self._settings.control == "verbs")
 
