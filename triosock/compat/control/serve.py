@@ -32,17 +32,21 @@ from ..requests.ports import RequestEntry
 from ..requests.table import request_table_of
 from ..stdlib.base import BaseServer
 from ..waiting import poll
+from ..waiting.own_loop import OwnLoop
 from .drain import Running
 from .drain_target import DrainTarget, scope_for
 from .server_argument import check_server
 from .statistics import statistics
+
+#: The poll interval of the standard library's `serve_forever()`.
+DEFAULT_INTERVAL = 0.5
 
 
 @explained
 async def serve(
     server: BaseServer,
     *,
-    poll_interval: float | None = 0.5,
+    poll_interval: float | None = DEFAULT_INTERVAL,
     grace: float | None = None,
     observers: Iterable[Observer] = (),
     name: str | None = None,
@@ -54,10 +58,14 @@ async def serve(
     The hooks of the server run in a thread of their own, its waits in this trio run. It belongs to the
     enclosing `DrainScope`.
 
+    If the class has a `serve_forever()` of its own that loops over `handle_request()`, the end of a drain and
+    a cancellation leave the loop as Ctrl-C does: `handle_request()` raises a BaseException, which is caught
+    here. A loop that waits in another way must end by itself.
+
     Args:
       server: bound and active, as its constructor returns it. It is closed (`server_close()`) at the end.
       poll_interval: seconds between two calls of `service_actions()` of an idle server; None for only after
-        requests.
+        requests. With the default, `serve_forever()` is called without an argument.
       grace: seconds, from 0 on, that a drain gives to requests in progress; None for the policy's, or 15.
       observers: observers in addition to those of the policy.
       name: the name of the server in events and reports; None for the name of its class.
@@ -103,6 +111,7 @@ class CompatServer:
         several = check_several(observers, "observers must be several observers in a list")
         self._emitter = Emitter(self._request_table.name, trio.current_time, (*asked, *several))
         self._drain_begun, self._closed, self._loop_ended = trio.Event(), trio.Event(), trio.Event()
+        self._own_loop = OwnLoop(server)
         self._target: DrainTarget | None = None
         self._error: BaseException | None = None
         self._report = DrainReport(drained=False)
@@ -228,7 +237,7 @@ class CompatServer:
         """Run the server's loop in a thread of its own."""
         try:
             await trio.to_thread.run_sync(
-                self._server.serve_forever, self._interval, limiter=trio.CapacityLimiter(1)
+                self._own_loop.run, self._serve_forever, limiter=trio.CapacityLimiter(1)
             )
         except trio.Cancelled:
             raise
@@ -237,6 +246,13 @@ class CompatServer:
         finally:
             self._loop_ended.set()
             self._drain_begun.set()
+
+    def _serve_forever(self) -> None:
+        if self._interval == DEFAULT_INTERVAL:
+            # An override may take no interval.
+            self._server.serve_forever()
+        else:
+            self._server.serve_forever(self._interval)
 
     async def _drain(self) -> None:
         # Also after a shutdown() by another thread: busy requests get the same grace period.
@@ -253,6 +269,7 @@ class CompatServer:
         # In this order: requests that come after the entries are read are passed to `on_newcomer`.
         self._request_table.on_newcomer = cut
         vars(self._server)["_BaseServer__shutdown_request"] = True
+        self._own_loop.cut()
         for serving in poll.servings_of(self._server):
             serving.wake()
         DrainTarget(self._server, self._request_table, self._scope).cut_all(Cause.PARENT)

@@ -26,7 +26,7 @@ from ..requests import table
 from ..requests.clock import now
 from ..requests.signatures import ClientAddress, HandlerFactory, Request
 from ..requests.table import ENTRY, LEFT, SLOT, STATE
-from ..waiting import poll
+from ..waiting import own_loop, poll
 from . import deferred_tls
 
 if TYPE_CHECKING:
@@ -148,7 +148,8 @@ class BaseServer:
         deadline = math.inf if timeout is None else clock() + timeout
         with _public._ServerSelector() as selector:
             selector.register(self, selectors.EVENT_READ)
-            while not selector.select(timeout):
+            select = own_loop.select_of(self, selector)
+            while not select(timeout):
                 # After an interruption by a signal, wait for the rest of the time.
                 if timeout is not None:
                     timeout = deadline - clock()

@@ -90,27 +90,40 @@ class Waiting:
         self._selector = self._selector.__enter__()
         try:
             self._selector.register(self.server, selectors.EVENT_READ)
-        except BaseException:
-            self._selector.__exit__(None, None, None)
+            self.begin()
+        except BaseException as error:
+            self._selector.__exit__(type(error), error, error.__traceback__)
             raise
+        return self
+
+    def begin(self) -> None:
+        """Let `shutdown()` and drains find the loop. Raises: as `RequestTable.hold()`; nothing is left
+        then.
+        """
         _servings.append(self)
         self.request_table.wakers.append(self.wake)
         try:
             self.request_table.hold()
-        except BaseException as error:
+        except BaseException:
             self._leave()
-            self._selector.__exit__(type(error), error, error.__traceback__)
             raise
         if self.request_table.is_overseen:
             self.request_table.lifecycle.loop_begins(self.server)
         if self.request_table.drain is not None:
             self.drain()  # a drain has begun before this loop could be found
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         # Any step may fail: the first calls code of the program, and Ctrl-C may interrupt those that wait.
+        try:
+            self.end()
+        finally:
+            self._selector.__exit__(kind, error, traceback)
+            self.release()
+
+    def end(self) -> None:
+        """Undo `begin()`, except for the hold of the request table."""
         try:
             if self.draining:
                 close_listener(self.server)
@@ -119,13 +132,13 @@ class Waiting:
                 self.request_table.lifecycle.loop_ends(self.server)
         finally:
             self._leave()
-            try:
-                self.close()
-            finally:
-                self._selector.__exit__(kind, error, traceback)
-                if self.is_here():
-                    self.request_table.notify()
-                    self.request_table.release()
+            self.close()
+
+    def release(self) -> None:
+        """Release the request table, after `end()`."""
+        if self.is_here():
+            self.request_table.notify()
+            self.request_table.release()
 
     def _leave(self) -> None:
         self.request_table.wakers.remove(self.wake)
