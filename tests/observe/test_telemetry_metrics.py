@@ -116,6 +116,26 @@ async def test_what_began_before_it_was_attached_is_not_active_less_than_never(t
         assert ended.count == 2
 
 
+async def test_connections_that_outlive_the_block_are_active_no_more(told):
+    async with open_server(shout) as served:
+        async with told.observer() as observer:
+            served.server.observers.add(observer)
+            first, second = await served.connect(), await served.connect()
+            for client in (first, second):
+                assert await ask(client, b"x\n") == b"X\n"
+            await first.aclose()
+            await until(lambda: served.server.statistics().active == 1)
+            (active,) = told.metric("triosock.connection.active").values()
+            assert active.value == 1
+        (active,) = told.metric("triosock.connection.active").values()
+        assert active.value == 0
+        assert await ask(second, b"x\n") == b"X\n"
+        await second.aclose()
+        await drained(served.server)
+    (active,) = told.metric("triosock.connection.active").values()
+    assert active.value == 0
+
+
 async def test_the_numbers_are_those_of_the_run(told, autojump_clock):
     counted = StatisticsObserver()
     async with told.observer() as observer:

@@ -52,6 +52,8 @@ class OpenTelemetryObserver:
     ``triosock.network.io``, ``triosock.connection.refused``, ``triosock.datagram.dropped``,
     ``triosock.accept.errors``, each with the attribute ``triosock.server``.
 
+    A connection that is open when the block ends has no span, and is not counted as active any more.
+
     A connection is identified by the name of its server and its number, so servers that share one observer
     need different names (``name=``).
 
@@ -91,6 +93,7 @@ class OpenTelemetryObserver:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._state = "closed"
+        self._instruments.close()
         await self._thread.__aexit__(kind, error, trace)
 
     def on_event(self, event: Event, /) -> None:

@@ -79,9 +79,14 @@ class Instruments:
         if take is not None:
             take(self, event)
 
+    def close(self) -> None:
+        """Take off the connections that are still open, whose ends are not measured."""
+        for server, number in self._open.close().items():
+            self._active.add(-number, {"triosock.server": server})
+
     def _on_opened(self, event: ConnectionOpened) -> None:
-        self._open.begin(event)
-        self._active.add(1, {"triosock.server": event.server})
+        if self._open.begin(event):
+            self._active.add(1, {"triosock.server": event.server})
 
     def _on_closed(self, event: ConnectionClosed) -> None:
         server = {"triosock.server": event.server}
