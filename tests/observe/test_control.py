@@ -68,6 +68,7 @@ async def test_another_user_gets_nothing(control, monkeypatch):
         (b"[" * 999, "a request is a JSON object in one line"),
         (b"[]", "the only request is"),
         (b'{"want": "drain"}', "the only request is"),
+        (b'{"do": "drain"}', "verbs are not allowed at this control socket"),
         (b'{"want": "tree", "limit": -1}', "limit must be an int"),
         (b'{"want": "tree", "limit": true}', "limit must be an int"),
         (b'{"want": "tree", "limit": "1"}', "limit must be an int"),

@@ -46,7 +46,9 @@ async def test_the_tree_of_all_workers_is_one(tmp_path):
         assert all(dict(one.counts)["memory"] > 1_000_000 for one in tree.children)
         (mine,) = (one for one in tree.children if str(served_by) in one.name)
         assert [one.state for one in mine.walk() if one.kind == "connection"] == ["idle"]
-        assert "the only request" in str(await request(path, {"do": "drain"}))
+        assert "verbs are not allowed" in str(await request(path, {"do": "drain"}))
+        assert "the only request" in str(await request(path, {"want": "drain"}))
+        assert "limit must be an int" in str(await request(path, {"want": "tree", "limit": -1}))
     assert not path.exists()
 
 

@@ -76,6 +76,12 @@ MAX_NUMBER: Final = 2**63
 Request: TypeAlias = Mapping[str, object]
 Reply: TypeAlias = Mapping[str, object]
 
+#: The answer to a verb where none is allowed.
+NO_VERBS: Final[Reply] = {
+    "error": "verbs are not allowed at this control socket: the program must allow them, by "
+    "serve_control(…, verbs=True), or by --control-verbs with --workers"
+}
+
 
 @explained
 async def serve_control(
@@ -97,7 +103,9 @@ async def serve_control(
     """
 
     async def reply(request: Request) -> Reply:
-        return _do(request) if verbs and "do" in request else _show(request)
+        if "do" in request:
+            return _do(request) if verbs else NO_VERBS
+        return _show(request)
 
     listener = open_unix_listener(path, mode=0o600)
     return await serve_replies(listener, reply, _stream_own, task_status=task_status)
@@ -196,12 +204,18 @@ def _show(request: Request) -> Reply:
         return _metrics()
     if request.get("want") == "ready":
         return {"not_ready": list(why_not_ready(HIDDEN))}
+    limit = limit_of(request)
+    return limit if isinstance(limit, dict) else {"tree": attrs.asdict(snapshot(limit=limit))}
+
+
+def limit_of(request: Request) -> int | dict[str, object]:
+    """Return the limit of a request for the tree, or the answer to a request that is none."""
     if request.get("want") != "tree":
         return {"error": 'the only request is {"want": "tree", "limit": N}, "metrics", "ready" or "events"'}
     limit = request.get("limit", LIMIT)
     if not is_int(limit) or not 0 <= limit <= 10_000:
         return {"error": "limit must be an int from 0 to 10000"}
-    return {"tree": attrs.asdict(snapshot(limit=limit))}
+    return limit
 
 
 def _metrics() -> Reply:

@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import trio
 
-from .._core.inspect.snapshot import LIMIT
 from .._core.listeners.listener import SocketListener
-from .._core.model.checks import check_int, is_int
+from .._core.model.checks import check_int
 from .._core.model.node import Node
-from ..observe.control import NAME, Reply, Request, parse_tree, serve_replies
+from ..observe.control import NAME, NO_VERBS, Reply, Request, limit_of, parse_tree, serve_replies
 from .control_client import ask
 from .events import stream_events
 from .health import why_not_ready
@@ -41,7 +40,9 @@ async def serve_control(workers: Workers, listener: SocketListener, verbs: bool)
 
 
 async def _reply(workers: Workers, verbs: bool, request: Request) -> Reply:
-    if verbs and "do" in request:
+    if "do" in request:
+        if not verbs:
+            return NO_VERBS
         try:
             return {"done": await _do(workers, request)}
         except (TypeError, ValueError, OSError) as error:
@@ -50,10 +51,8 @@ async def _reply(workers: Workers, verbs: bool, request: Request) -> Reply:
         return await _metrics(workers)
     if request.get("want") == "ready":
         return {"not_ready": list(await why_not_ready(workers))}
-    limit = request.get("limit", LIMIT)
-    if request.get("want") != "tree" or not is_int(limit):
-        return {"error": 'the only request is {"want": "tree", "limit": N}, "metrics", "ready" or "events"'}
-    return {"tree": attrs.asdict(await _tree(workers, limit))}
+    limit = limit_of(request)
+    return limit if isinstance(limit, dict) else {"tree": attrs.asdict(await _tree(workers, limit))}
 
 
 async def _do(workers: Workers, request: Request) -> str:

@@ -158,10 +158,11 @@ class SheddingEnded(Event):
 @final
 @attrs.frozen(kw_only=True)
 class Refused(Event):
-    """A connection was turned away. `reason`: "connections", "peer", "network", "proxy" (which limit),
-    "overflow" (an overflow handler ran), "drain"; "lag" (`Limits.max_lag`); "handshakes": it kept the
-    server waiting before or in its handshake, and another one came (`Limits.max_handshakes`); or the option
-    of `Limits` with the rate that was reached, such as "rate_per_peer".
+    """A connection was refused: it is closed, or given to the overflow handler. `reason`: "connections",
+    "peer", "network" or "proxy" (the limit that was reached); "drain"; "lag" (`Limits.max_lag`);
+    "handshakes": it kept the server waiting before or in its handshake, and another one came
+    (`Limits.max_handshakes`); or the option of `Limits` with the rate that was reached, such as
+    "rate_per_peer".
     """
 
     peer: Address
