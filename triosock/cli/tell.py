@@ -1,9 +1,9 @@
 """`python -m triosock tell SOCKET VERB`: sends a command to the control socket of a running program.
 
 The program must run as the same user, and have been started with ``--control SOCKET --control-verbs`` and
-workers, or call `serve_control(…, verbs=True)`. Two commands work without verbs, since they change nothing:
-``metrics`` prints the metrics of all workers in the text format of Prometheus; ``events`` prints a line of
-JSON for each event, until Ctrl-C.
+``--workers``, or call `serve_control(…, verbs=True)`. Two commands work without verbs, since they change
+nothing: ``metrics`` prints the metrics of the program, or of all its workers, in the text format of
+Prometheus; ``events`` prints a line of JSON for each event, until Ctrl-C.
 """
 
 from __future__ import annotations

@@ -52,13 +52,14 @@ async def cancel_at_every_checkpoint(
         "handlers", register servers that were not opened by `open_server` with `watch(server)`.
       expected: exceptions that clients may raise in a cancelled run, because their connection broke. A run
         that was not cancelled may raise none.
-      max_checkpoints: the maximum of checkpoints.
+      max_checkpoints: the maximum of checkpoints of the scenario, an int from 1 on.
       timeout: seconds of trio's clock for one run.
 
-    Returns: the number of checkpoints.
+    Returns: the number of checkpoints of the last run, which completed.
 
-    Raises: AssertionError, with the checkpoint of the cancellation and what was left or raised; the
-    exception of a scenario that was not cancelled.
+    Raises: AssertionError, with the checkpoint of the cancellation, if something was left, a client raised
+    another exception, a run took longer than `timeout`, or there are more than `max_checkpoints`; the
+    exception of a scenario that was not cancelled; ValueError for a wrong `whose`.
 
     Cancellation: ends the current run and the call.
     """

@@ -39,11 +39,14 @@ class DatagramNetwork:
     """Connects the sockets that it opens.
 
     Args: `loss`, `duplication` and `reordering` are the shares of datagrams that are lost, arrive twice, or
-    arrive `lateness` seconds later, each from 0 to 1; `delay` is the travel time of all, in seconds;
-    `seed` is for the random generator.
+    arrive `lateness` seconds later (above 0), each from 0 to 1; `delay` is the travel time of all, in seconds
+    from 0 on; `seed` is for the random generator.
 
     The counters are attributes: `sent`, `lost`, `duplicated`, `delayed`, `undeliverable` (there was no
-    socket), `overflowed` (the queue was full) and `delivered` (received).
+    socket, or it was closed before the datagram was received), `overflowed` (the queue was full) and
+    `delivered` (received).
+
+    Raises: TypeError, ValueError, which name the argument.
     """
 
     def __init__(
@@ -78,10 +81,10 @@ class DatagramNetwork:
     def open(
         self, name: str | None = None, *, max_bytes: int | None = None, max_queued: int = 256
     ) -> MemoryDatagramSocket:
-        """Return a socket of this name (None: any) that truncates at `max_bytes` and queues up to
-        `max_queued` datagrams.
+        """Return a socket of this name (None: ``peer-N``) that truncates datagrams at `max_bytes` (from 1 on;
+        None: 65,507) and queues up to `max_queued` datagrams, those in flight to it included.
 
-        Raises: ValueError if the name is in use.
+        Raises: ValueError if the name is in use; TypeError, ValueError for a wrong size.
         """
         check_size(max_bytes, "max_bytes")
         check_size(max_queued, "max_queued")
@@ -184,12 +187,12 @@ class MemoryDatagramSocket(DatagramSocket):
 
     @property
     def max_queued(self) -> int:
-        """The length of its queue."""
+        """The maximum length of its queue."""
         return self._max_queued
 
     @property
     def max_payload(self) -> int:
-        """As for UDP over IPv4."""
+        """The longest datagram in bytes, as for UDP over IPv4."""
         return MAX_UDP4_BYTES
 
     # For a server
@@ -231,7 +234,7 @@ class MemoryDatagramSocket(DatagramSocket):
         await trio.lowlevel.checkpoint()
 
     def close(self) -> None:
-        """Close. Datagrams in flight to it are lost."""
+        """Close. Datagrams that are queued or in flight to it count as `undeliverable`."""
         if not self._closed:
             self._closed = True
             self._network.forget(self._address, len(self._queue))
@@ -250,7 +253,12 @@ class MemoryDatagramSocket(DatagramSocket):
     # For a client
 
     async def send(self, data: bytes, to: PeerName) -> None:
-        """Send one datagram to an address of this network, such as `server.addresses[0]`. A checkpoint."""
+        """Send one datagram to an address of this network, such as `server.addresses[0]`. It is no error if
+        no socket has that address.
+
+        Raises: TypeError for another address; trio.ClosedResourceError. A checkpoint; the datagram is sent
+        even if the call is cancelled.
+        """
         if not isinstance(to, MemoryAddress):
             raise TypeError(f"to must be an address of this network, not {to!r}")
         if self._closed:
@@ -259,8 +267,10 @@ class MemoryDatagramSocket(DatagramSocket):
         await trio.lowlevel.checkpoint()
 
     async def receive(self) -> tuple[bytes, MemoryAddress]:
-        """Wait for a datagram and return it with its sender. A checkpoint; a cancelled call has taken
-        nothing."""
+        """Wait for a datagram and return it with its sender.
+
+        Raises: trio.ClosedResourceError. A checkpoint. Cancellation: nothing was taken.
+        """
         while True:
             await self.wait_ready()
             try:

@@ -3,7 +3,8 @@
     FlakyListener(MemoryListener(), [OSError(errno.EMFILE, "too many open files")] * 3)
 
 The rule: **errors come first.** While errors are left, `wait_ready` returns at once, as with a connection in
-the accept queue, and the next call raises the next error; then the inner listener does everything.
+the accept queue, and `accept_nowait` raises the next error (with `where="wait"` `wait_ready` itself raises
+it); afterwards the inner listener does everything.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ class FlakyListener(Listener):
 
     Args: `listener`, which it closes; `errors`, exceptions (usually OSErrors with an errno); `where`:
     "accept" raises them from `accept_nowait`, "wait" from `wait_ready`.
+
+    Raises: TypeError, ValueError for wrong arguments.
     """
 
     def __init__(

@@ -42,8 +42,10 @@ class _QueuedConnection:
 class MemoryListener(Listener):
     """Accepts connections made by `connect()`. Give it to `triosock.serve_listeners`, as any listener.
 
-    Args: `name`, of its address ``memory://name``; `backlog`, the length of the accept queue; `buffer_size`,
-    the bytes that each direction of a connection holds before a send has to wait.
+    Args: `name`, of its address ``memory://name``; `backlog`, the length of the accept queue, from 1 on;
+    `buffer_size`, the bytes (from 1 on) that each direction of a connection holds before a send has to wait.
+
+    Raises: TypeError, ValueError for a wrong `backlog`.
     """
 
     def __init__(
@@ -90,7 +92,8 @@ class MemoryListener(Listener):
 
         Returns: the client's end, which the caller must close.
 
-        Raises: ConnectionRefusedError if the listener is closed. Cancellation: the attempt leaves nothing.
+        Raises: ConnectionRefusedError if the listener is closed, also while the call waits for room.
+        Cancellation: the attempt leaves nothing.
         """
         await checkpoint()
         self._clients += 1

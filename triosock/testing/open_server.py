@@ -135,14 +135,17 @@ async def open_server(
     """Serve `handler` for the length of the block.
 
     Args:
-      handler: an async function of one `Connection`.
+      handler: an async function of one `Connection`, or a mapping from ALPN protocols to such functions.
       listeners: the listeners to serve on; None for a `MemoryListener`.
-      grace: the grace period of the drain at the end, in seconds.
-      options: options of `serve_listeners`; `observers` are added to the recorder.
+      grace: the grace period of the drain at the end, in seconds from 0 on.
+      options: options of `serve_listeners`; its `observers` get the events besides the recorder.
 
-    Raises: the errors of the block and of `serve_listeners`; AssertionError if anything is left at the end.
+    Yields: the `OpenServer`.
 
-    Cancellation: everything is closed at once. Drain: a test may drain the server itself.
+    Raises: the exception of the block, without a group; the errors of `serve_listeners`; AssertionError if
+    anything is left at the end. If the block raises, the server is cancelled; otherwise it is drained.
+
+    Cancellation: everything is closed at once. Drain: a test may drain the server itself, in the block.
     """
     where = tuple(adopt(one) for one in ([MemoryListener()] if listeners is None else listeners))
     recorder = Recorder()

@@ -79,8 +79,8 @@ async def serve_workers(
     Returns: the merged `DrainReport` of all workers. `nursery.start` gives the `Workers` when all are ready.
 
     Raises: TypeError, ValueError; what opening the endpoints raises; WorkersFailed if one of the first
-    workers does not become ready, or if later the workers of all slots have crashed `Supervision.max_crashes`
-    times in a row.
+    workers does not become ready, if later the workers of all slots have crashed `Supervision.max_crashes`
+    times in a row, or if this process was started by an upgrade and its predecessor was killed meanwhile.
 
     Cancellation: all workers are told to end at once, get SIGKILL a second later, and are reaped. Drain: all
     workers drain, with one deadline. If the parent is killed, the kernel kills its workers.

@@ -2,8 +2,8 @@
 
 Rules of this file:
 
-1. A value that exists is valid: everything is checked when it is made, and frozen from then on.
-2. A limit is finite wherever the alternative is memory without bound; `math.inf` must be written out.
+1. A value is valid: all fields are checked when it is made, and it is frozen from then on.
+2. A limit is finite by default if memory would be unbounded without it; `math.inf` must be written out.
 3. Every default names its precedent.
 4. Of nested limits the tightest one counts, and a drain can only tighten.
 """
@@ -82,10 +82,10 @@ class Limits:
         need about 23 MB, and 100 MB if each sends as much as OpenSSL takes. Linux allows from 128 to 1,024
         half-open connections, by the memory of the machine (tcp_max_syn_backlog in tcp(7)).
     `overflow`
-        What becomes of a connection beyond `max_connections`: ``"wait"`` leaves it in the kernel's queue, in
-        order (what a semaphore around accept does in Eio and in Go's LimitListener); ``"reject"`` accepts and
-        closes it; an async function of the connection may say something first. At most `max_overflowing` such
-        overflow handlers run, the rest is closed.
+        What happens to a connection beyond `max_connections`: ``"wait"`` leaves it in the kernel's queue, in
+        order (as a semaphore around accept does in Eio and in Go's LimitListener); ``"reject"`` accepts and
+        closes it; an async function of the connection, the overflow handler, may answer before the close. At
+        most `max_overflowing` overflow handlers run; further connections are closed.
     `max_lag`
         Seconds that a new connection or task may wait for the event loop, in the queue of a listener or
         behind running tasks; while it is more, new connections are refused, or given to `overflow`, never
@@ -95,9 +95,10 @@ class Limits:
         An `AdaptiveLimit`: a limit of connections at once that follows their latency, below
         `max_connections`. None, the default, for none. Stream servers only.
     `max_requests_per_connection`
-        Requests (turns of `lines()` and `frames()`, and `conn.request()` blocks) after which a connection is
-        drained, alone: at its last one `conn.draining` says that it is the last, and the next idle wait ends.
-        What the peer has sent before that is served. nginx has the same as keepalive_requests.
+        Requests (turns of `lines()`, `frames()` and `wait_request()`, and `idle()` and `request()` blocks)
+        after which a connection is drained, alone: in its last request `conn.draining` is True, and the next
+        idle wait ends. Requests that have arrived before that are served. nginx has the same option,
+        keepalive_requests.
     `max_pending_datagrams`
         Datagram handlers at once, for datagram servers. `drop` says which goes beyond that: the ``"newest"``
         or the ``"oldest"`` of those not yet begun.
@@ -109,10 +110,10 @@ class Limits:
         How often requests may begin: turns of `lines()`, `frames()` and `wait_request()`, and
         `conn.request()` blocks, of all connections together.
     `request_overflow`
-        What becomes of a request beyond that: ``"wait"`` gives it to the handler when it is due, in the order
-        of arrival (so does nginx's limit_req), and that wait counts towards `Timeouts.request`; ``"reject"``
-        raises `RateExceeded` in the handler, which may catch it; uncaught, `on_error` may say something, and
-        the connection ends.
+        What happens to a request beyond that: ``"wait"`` passes it to the handler when it is due, in the
+        order of arrival (as nginx's limit_req does), and that wait counts towards `Timeouts.request`;
+        ``"reject"`` raises `RateExceeded` in the handler, which may catch it; uncaught, it ends the
+        connection, and an `on_error` function may answer before.
     `datagram_rate`, `datagram_rate_per_peer`, `datagram_rate_per_network`
         How often datagrams may come, those of sessions too. Beyond that they are dropped.
     `max_rate_peers`
@@ -159,15 +160,16 @@ class Timeouts:
         From the accept to the end of PROXY header and TLS handshake. 10 s is go-proxyproto's; the PROXY
         protocol's text wants at least 3.
     `idle`
-        Without a single byte from the peer, in any wait for its bytes and in `with conn.idle():`. 30 minutes
-        is Twisted's TimeoutFactory; finite, so that unused connections release their slots.
+        The time in which no byte comes from the peer and none is sent to it, while the handler waits for
+        input or is in a block `conn.idle()`. 30 minutes is Twisted's TimeoutFactory; finite, so that unused
+        connections release their slots.
     `request`
-        From the first byte of a request to its end: to the next turn of ``async for`` over `lines()` or
-        `frames()`, or to the end of `conn.request()`. No limit by default, for how long work may take is the
-        application's to say.
+        From the first byte of a request to its end: the next turn of ``async for`` over `lines()` or
+        `frames()`, the next `wait_request()` or `idle()`, or the end of `conn.request()`. No limit by
+        default, since only the application knows how long its work may take.
     `send`
-        Without a single byte taken by the kernel, while sending. 60 s is nginx's send_timeout, and counts
-        like it from the last progress.
+        The time in which the kernel takes no byte, while the handler sends. 60 s is nginx's send_timeout,
+        which also counts from the last progress.
     `close`
         For the peer's own end of stream, after the handler has returned and the reply has been sent; further
         input is discarded meanwhile, so that it does not destroy the reply (RFC 9112, 9.6). 2 s is Apache's
@@ -176,17 +178,17 @@ class Timeouts:
         From the beginning of a drain until busy handlers are cancelled, unless the drain sets another time.
         15 s is ThousandIsland's. 0 cuts at once.
     `idle_grace`
-        In a drain: how long one more request is waited for on each connection before it ends, unless the
-        drain sets another time. 0, the default, ends idle connections at once. Behind a proxy that reuses
-        connections a request may be on its way at that moment, and a few seconds let it be answered, with a
-        handler that sees `conn.draining` and says that it is the last (``Connection: close``).
+        The time from the beginning of a drain in which each connection may have one more request answered,
+        unless the drain sets another time. 0, the default, ends idle connections at once. A proxy that reuses
+        connections may have sent a request at that moment: with a few seconds it is answered, and the handler
+        sees `conn.draining` and can announce that the answer is the last (``Connection: close``).
     `max_age`, `max_age_jitter`
-        After so long a stream connection is drained, alone and as in a drain of the server: `conn.draining`
-        says so, an idle one ends (after `idle_grace`), one at work finishes its request first, and nothing is
-        cut. So clients come back, and a load balancer can spread them anew. The jitter, a share from 0 to 1,
-        draws each age from `max_age` ± that share, lest all end together; 0.1 is that of gRPC's
-        MAX_CONNECTION_AGE, which has no limit by default either. `Connection.set_timeouts` does not change
-        it.
+        The age at which a stream connection is drained, alone, as in a drain of the server: `conn.draining`
+        is True, an idle connection ends (after `idle_grace`), a busy one finishes its request first, and
+        nothing is cut. So clients reconnect, and a load balancer can distribute them again. The jitter is a
+        share from 0 to 1: each age is drawn from `max_age` ± that share, so that not all connections end
+        together; 0.1 is that of gRPC's MAX_CONNECTION_AGE, which has no limit by default either.
+        `Connection.set_timeouts` does not change the age.
     """
 
     handshake: float = attrs.field(default=10.0, validator=seconds)
