@@ -8,6 +8,8 @@ import io
 import lzma
 import os
 import tempfile
+import threading
+from functools import partial
 
 import pytest
 import trio
@@ -118,6 +120,57 @@ async def test_a_file_never_goes_to_whoever_has_got_the_descriptor_of_a_closed_c
     with stranger, its_peer:
         with pytest.raises(BlockingIOError):
             its_peer.recv(1)
+
+
+class Piecewise:
+    """A file of two bytes, which are read one by one: the second one when `go_on` is set."""
+
+    def __init__(self):
+        self.reads, self.go_on = 0, threading.Event()
+
+    def read(self, size):
+        self.reads += 1
+        if self.reads == 2:
+            assert self.go_on.wait(PATIENCE)
+        return b"f" if self.reads <= 2 else b""
+
+
+async def test_nothing_is_sent_between_two_pieces_of_a_file(both):
+    one, other = both
+    file = Piecewise()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.send_file, file)
+        assert await other.receive_some() == b"f"
+        assert one.wire.is_broken_off, "an end of stream now would make half a file look whole"
+        for send in (
+            partial(one.send_all, b"in the middle"),
+            one.wait_send_all_might_not_block,
+            one.send_eof,
+        ):
+            with pytest.raises(trio.BusyResourceError):
+                await send()
+        with pytest.raises(trio.BusyResourceError):
+            await one.send_file(io.BytesIO(b"in the middle"))
+        file.go_on.set()
+        assert await other.receive_some() == b"f"
+    assert not one.wire.is_broken_off
+    await one.send_eof()
+    assert await other.receive_some() == b""
+
+
+async def test_a_connection_that_is_closed_between_two_pieces_of_a_file(both):
+    one, other = both
+    file = Piecewise()
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def send():
+            with pytest.raises(trio.ClosedResourceError):
+                await one.send_file(file)
+
+        assert await other.receive_some() == b"f"
+        await one.aclose()
+        file.go_on.set()
 
 
 async def test_nothing_is_sent_in_the_middle_of_a_file(file, over_tcp):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import inspect
 import socket
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeAlias
 
 import trio
@@ -71,6 +72,12 @@ class Wire(Protocol):
 
     async def send_all(self, data: BytesLike) -> None:
         """Send all of it."""
+        ...
+
+    async def send_pieces(self, read: Callable[[], Awaitable[BytesLike]]) -> int:
+        """Send what `read` returns until that is nothing; return the number of bytes. It is one message: no
+        other task can send meanwhile.
+        """
         ...
 
     async def wait_send_all_might_not_block(self) -> None:

@@ -7,6 +7,7 @@ one raise.
 from __future__ import annotations
 
 import io
+import math
 import os
 from typing import IO, Final
 
@@ -75,17 +76,12 @@ async def _send_pieces(
     await trio.lowlevel.checkpoint()  # also if there is nothing to send
     if offset is not None:
         await trio.to_thread.run_sync(file.seek, offset)
-    sent = 0
-    try:
-        while count is None or sent < count:
-            size = _PIECE if count is None else min(_PIECE, count - sent)
-            piece = await trio.to_thread.run_sync(file.read, size)
-            if not piece:
-                break
-            await wire.send_all(piece)
-            sent += len(piece)
-    except BaseException:
-        if sent:
-            wire.break_off(f"an earlier send_file ended after {sent} bytes")
-        raise
-    return sent
+    left = math.inf if count is None else count
+
+    async def read() -> bytes:
+        nonlocal left
+        piece = await trio.to_thread.run_sync(file.read, int(min(_PIECE, left))) if left else b""
+        left -= len(piece or b"")
+        return piece
+
+    return await wire.send_pieces(read)

@@ -20,7 +20,8 @@ import errno
 import os
 import select
 import socket
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, wait_writable
@@ -32,6 +33,8 @@ from .socket_receive import SocketReceiving
 
 if TYPE_CHECKING:
     from .write_batcher import WriteBatcher
+
+Result = TypeVar("Result")
 
 #: While a message is sent in part, or what was gathered before it is, for the end of a handler that does not
 #: wait for the task that sends it.
@@ -237,12 +240,39 @@ class SocketSending(SocketReceiving):
         if not self.flush_nowait():
             await self.push()
 
-    async def _turn_in_file(self) -> None:
+    async def _alone(self, async_fn: Callable[[], Awaitable[Result]]) -> Result:
         self._sending = True  # what another task sends now would stand in the middle of the file
         try:
-            await checkpoint()  # a peer that takes everything must not keep others from their turn
+            return await async_fn()
         finally:
             self._sending = False
+
+    async def send_pieces(self, read: Callable[[], Awaitable[BytesLike]]) -> int:
+        """Send what `read` returns until that is nothing; return the number of bytes. It is one message: no
+        other task can send meanwhile.
+        """
+        await self.settle()
+        await self._check_send()
+        done = 0
+        try:
+            while piece := await self._alone(read):
+                await checkpoint_if_cancelled()
+                self._check_descriptor()
+                size = check_sendable(piece)
+                taken = self._send(piece)
+                self.sent += taken
+                if taken != size:
+                    await self._send_rest(memoryview(piece).cast("B"), taken)
+                done += size
+                self._note_midway(True)
+                if self._receiving:
+                    self._renew_wait()
+            self._note_midway(False)
+        except BaseException:
+            if done:
+                self.break_off(f"an earlier send_file ended after {done} bytes")
+            raise
+        return done
 
     def _check_descriptor(self) -> None:
         # A closed socket says so itself, but this is a number, and may be another's by now.
@@ -272,7 +302,7 @@ class SocketSending(SocketReceiving):
                 self.sent += taken
                 done += taken
                 self._note_midway(done < count)
-                await self._turn_in_file()
+                await self._alone(checkpoint)  # a peer that takes all must not keep others from their turn
             self._note_midway(False)  # also if the file has become shorter
         except BaseException:
             if 0 < done < count:

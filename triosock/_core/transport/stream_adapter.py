@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -195,13 +196,25 @@ class StreamWire:
     async def send_all(self, data: BytesLike) -> None:
         """Send all of `data`. Cancelled, it leaves a connection that every later send reports as broken."""
         check_sendable(data)
-        entry = self.entry
-        if entry.send_since != NEVER:
-            raise trio.BusyResourceError("another task is sending on this connection")
-        if self._send_broken is not None and not self.is_closed:
-            raise trio.BrokenResourceError(self._send_broken) from self.failure
+        self._check_send()
         view = memoryview(data).cast("B")
         self._in_message = bool(view)
+        try:
+            await self._send(view)
+        finally:
+            self._in_message = False
+
+    def _check_alone(self) -> None:
+        if self._in_message or self.entry.send_since != NEVER:
+            raise trio.BusyResourceError("another task is sending on this connection")
+
+    def _check_send(self) -> None:
+        self._check_alone()
+        if self._send_broken is not None and not self.is_closed:
+            raise trio.BrokenResourceError(self._send_broken) from self.failure
+
+    async def _send(self, view: memoryview) -> None:
+        entry = self.entry
         try:
             # Also once for no data at all: the stream may be closed, and it is a checkpoint.
             for start in range(0, len(view) or 1, PIECE):
@@ -220,7 +233,26 @@ class StreamWire:
             raise
         finally:
             entry.send_since = NEVER
+
+    async def send_pieces(self, read: Callable[[], Awaitable[BytesLike]]) -> int:
+        """Send what `read` returns until that is nothing; return the number of bytes. It is one message: no
+        other task can send meanwhile.
+        """
+        self._check_send()
+        done = 0
+        self._in_message = True
+        try:
+            while piece := await read():
+                size = check_sendable(piece)
+                await self._send(memoryview(piece).cast("B"))
+                done += size
+        except BaseException:
+            if done:
+                self.break_off(f"an earlier send_file ended after {done} bytes")
+            raise
+        finally:
             self._in_message = False
+        return done
 
     def _renew_wait(self) -> None:
         """A send while a task waits for input: the connection is not idle."""
@@ -233,9 +265,8 @@ class StreamWire:
 
     async def wait_send_all_might_not_block(self) -> None:
         """Return when the stream may take more."""
+        self._check_alone()
         entry = self.entry
-        if entry.send_since != NEVER:
-            raise trio.BusyResourceError("another task is sending on this connection")
         entry.send_since = trio.current_time()
         try:
             await self._stream.wait_send_all_might_not_block()
@@ -248,6 +279,7 @@ class StreamWire:
     async def send_eof(self) -> None:
         """End the stream in this direction, if it can be ended in one."""
         assert isinstance(self._stream, trio.abc.HalfCloseableStream)
+        self._check_alone()
         try:
             await self._stream.send_eof()
         except trio.BrokenResourceError as error:
