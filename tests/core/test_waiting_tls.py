@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 
 from tests.handlers import ask
 from tests.tls import client_context, dial_tls, server_context
-from tests.waiting import until
+from tests.waiting import until, until_served
 from triosock import Connection
 from triosock.testing import memory_stream_pair
 
@@ -43,6 +44,75 @@ async def test_under_tls_the_end_of_the_stream_is_no_request(serving: Any) -> No
             assert await ask(client, b"x") == b"x"
         await until(lambda: not server.statistics().active)
     assert told == [True, False]
+
+
+class Halving(trio.abc.Stream):
+    """A stream that keeps the second half of what is sent from `halve()` on, until `send_rest()`."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._rest: bytes | None = None
+
+    def halve(self) -> None:
+        self._rest = b""
+
+    async def send_rest(self) -> None:
+        rest, self._rest = self._rest, None
+        assert rest
+        await self._stream.send_all(rest)
+
+    async def send_all(self, data: Any) -> None:
+        if self._rest is None:
+            return await self._stream.send_all(data)
+        half = len(data) // 2
+        self._rest = bytes(data[half:])
+        await self._stream.send_all(data[:half])
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        return await self._stream.receive_some(max_bytes)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+async def test_half_a_record_is_a_request_that_has_begun(serving: Any, dial: Any, is_busy: bool) -> None:
+    go_on = trio.Event()
+
+    async def handler(conn: Connection) -> None:
+        async for line in conn.lines():
+            if line == b"wait\n":
+                await go_on.wait()
+            await conn.send_all(line.upper())
+
+    async with serving(handler, tls=server_context()) as server:
+        halving = Halving(await dial(server))
+        client = trio.SSLStream(halving, client_context(), server_hostname="localhost")
+        assert await ask(client, b"first\n") == b"FIRST\n"
+        await until_served(server)
+        if is_busy:
+            await client.send_all(b"wait\n")
+            await until(lambda: not server.statistics().idle)
+        halving.halve()
+        await client.send_all(b"request\n")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        go_on.set()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        server.drain(grace=30)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await halving.send_rest()
+        with trio.fail_after(5):
+            got = b""
+            while not got.endswith(b"REQUEST\n"):
+                more = await client.receive_some()
+                assert more
+                got += more
+        assert await client.receive_some() == b""
+        await client.aclose()
+        assert (await server.wait_closed()).clean
 
 
 async def test_who_waits_for_the_peer_to_hang_up_goes_on_under_tls(serving: Any) -> None:
