@@ -193,3 +193,24 @@ async def test_served_in_a_trio_program_it_is_told_once(lines: Any, recorder: An
         running: Any = await nursery.start(compat.serve, Server(("127.0.0.1", 0), lines))
         running.drain()
     assert kinds(recorder) == [ServerStarted, DrainStarted, DrainFinished, ServerClosed]
+
+
+def test_a_listener_that_fails_to_close_in_a_drain_leaves_no_event_out(
+    start: Any, policy: Any, recorder: Any
+) -> None:
+    class Listener(socket.socket):
+        def close(self) -> None:
+            super().close()
+            raise ValueError("as a socket of the program's own may")
+
+    def activate(self: Any) -> None:
+        compat.TCPServer.server_activate(self)
+        self.socket = Listener(fileno=self.socket.detach())
+
+    options = {"server_activate": activate, "server_close": lambda self: None, "trio_policy": policy}
+    running = start("ThreadingTCPServer", print, **options)
+    assert eventually(lambda: kinds(recorder) == [ServerStarted])
+    compat.drain(running.server, grace=10)
+    running.join()
+    assert isinstance(running.error, ValueError)
+    assert kinds(recorder) == [ServerStarted, DrainStarted, ListenerClosed, DrainFinished, ServerClosed]

@@ -125,11 +125,13 @@ class Waiting:
     def end(self) -> None:
         """Undo `begin()`, except for the hold of the request table."""
         try:
-            if self.draining:
-                close_listener(self.server)
-            if self.is_here() and self.request_table.is_overseen:
-                # Before `_leave()`, after which a drain may report the end.
-                self.request_table.lifecycle.loop_ends(self.server)
+            try:
+                if self.draining:
+                    close_listener(self.server)
+            finally:
+                if self.is_here() and self.request_table.is_overseen:
+                    # Before `_leave()`, after which a drain may report the end.
+                    self.request_table.lifecycle.loop_ends(self.server)
         finally:
             self._leave()
             self.close()
