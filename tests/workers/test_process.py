@@ -28,6 +28,36 @@ async def test_a_child_that_reads_nothing_does_not_stop_its_parent() -> None:
         await child.end_at_once()
 
 
+WITHOUT_STANDARD_FILES = """
+import os, socket, sys, trio
+from triosock.workers.process import Process
+
+CHILD = "import os, socket; address = socket.socket(fileno=3).getsockname(); line = os.read(4, 9); " \\
+    "os.write(1, repr((line, address)).encode())"
+
+async def main():
+    os.close(0)
+    os.close(2)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert listener.fileno() == 0
+        child = Process([sys.executable, "-c", CHILD], [("web", 0)], dict(os.environ))  # its lifeline is 2
+        child.tell("drain")
+        assert await child.wait() == 0
+        assert not os.path.exists("/proc/self/fd/2")
+        os.write(1, repr(listener.getsockname()).encode())
+
+trio.run(main)
+"""
+
+
+async def test_a_socket_may_have_the_number_of_a_standard_file_that_was_closed() -> None:
+    with trio.fail_after(PATIENCE):
+        done = await trio.run_process([sys.executable, "-c", WITHOUT_STANDARD_FILES], capture_stdout=True)
+    said = done.stdout.decode()
+    assert said.startswith("(b'drain\\n', ('127.0.0.1', ")
+    assert said.count(said.rpartition("(")[2]) == 2  # the child has the socket of its parent
+
+
 READY_AND_GONE = """
 import os, socket
 with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:

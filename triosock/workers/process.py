@@ -15,6 +15,8 @@ The invariants:
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -25,6 +27,7 @@ from typing import Final, final
 import trio
 
 _TRAMPOLINE: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "trampoline.py")
+_STDERR: Final = 2
 #: Seconds from SIGTERM to SIGKILL in `end_at_once`.
 TERM_TIMEOUT: Final = 1.0
 
@@ -54,15 +57,17 @@ class Process:
         reading, self._lifeline = os.pipe()
         os.set_blocking(self._lifeline, False)  # a worker that does not read must not block its parent
         try:
-            descriptors = [descriptor for _, descriptor in sockets]
-            handed = ",".join(map(str, descriptors))
-            tie = [str(os.getpid()), str(reading)] if dies_with_parent else ["0", "-1"]
-            self._popen = subprocess.Popen(
-                [sys.executable, "-I", "-S", _TRAMPOLINE, *tie, handed, *command],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[*descriptors, reading] if dies_with_parent else descriptors,
-                env={**environment, "LISTEN_FDNAMES": ":".join(name for name, _ in sockets)},
-            )
+            with contextlib.ExitStack() as copies:
+                descriptors = [_above_standard(descriptor, copies) for _, descriptor in sockets]
+                handed = ",".join(map(str, descriptors))
+                lifeline = _above_standard(reading, copies)
+                tie = [str(os.getpid()), str(lifeline)] if dies_with_parent else ["0", "-1"]
+                self._popen = subprocess.Popen(
+                    [sys.executable, "-I", "-S", _TRAMPOLINE, *tie, handed, *command],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[*descriptors, lifeline] if dies_with_parent else descriptors,
+                    env={**environment, "LISTEN_FDNAMES": ":".join(name for name, _ in sockets)},
+                )
             self._handle = open_handle(self._popen)
         except BaseException:
             os.close(self._lifeline)
@@ -124,6 +129,17 @@ class Process:
             await self.wait()
         self.signal(signal.SIGKILL)
         await self.wait()
+
+
+def _above_standard(descriptor: int, copies: contextlib.ExitStack) -> int:
+    """Return a descriptor above 2 for the child: in a program that was started without standard input or
+    output, one of these numbers may be that of a socket, and the child has its own files there.
+    """
+    if descriptor > _STDERR:
+        return descriptor
+    copy = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _STDERR + 1)
+    copies.callback(os.close, copy)
+    return copy
 
 
 def open_handle(popen: subprocess.Popen[bytes]) -> int:
