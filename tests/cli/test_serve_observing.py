@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
-from tests.programs import dial, running
+from tests.programs import PATIENCE, dial, running
 
 from .conftest import SERVE, SHOUT, serve
 
@@ -102,6 +104,15 @@ def test_a_file_that_cannot_be_opened_refuses_the_start(tmp_path):
     with running(*SERVE, ADDRESS, *SHOUT, "--access-log", tmp_path / "no" / "access.log") as program:
         assert program.wait() == 1
     assert "No such file or directory" in program.output
+
+
+def test_an_access_log_on_a_stdout_that_is_closed_refuses_the_start():
+    command = f'exec "{sys.executable}" {" ".join(map(str, (*SERVE, ADDRESS, *SHOUT)))} --access-log - >&-'
+    done = subprocess.run(
+        ["sh", "-c", command], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=PATIENCE
+    )
+    assert done.returncode == 1
+    assert done.stderr == "triosock: access_log: standard output was closed when this program was started\n"
 
 
 def test_opentelemetry_by_the_sdk_that_is_set_up(tmp_path):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import threading
 
 import pytest
 
+from tests.programs import running
+from tests.waiting import PATIENCE
 from triosock.cli import main
 
 from .conftest import one_client
@@ -24,3 +28,19 @@ def test_what_is_no_answer_is_told_and_no_traceback(tmp_path, capsys, answer):
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith(f"triosock: {path} ")
+
+
+def test_ctrl_c_while_it_waits_for_the_answer_ends_it_quietly(tmp_path):
+    path = tmp_path / "control"
+    asked = threading.Event()
+
+    def answer_nothing(client: socket.socket) -> None:
+        client.recv(1000)
+        asked.set()
+        client.recv(1)
+
+    with one_client(path, answer_nothing), running("-m", "triosock", "tell", path, "restart") as program:
+        assert asked.wait(PATIENCE)
+        program.signal(signal.SIGINT)
+        assert program.wait() == 128 + signal.SIGINT
+    assert program.output == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from typing import Any
 
 from .. import Observer
@@ -18,6 +19,9 @@ async def open_observers(observing: Observing, stack: contextlib.AsyncExitStack)
     """
     observers: list[Observer] = []
     if observing.access_log is not None:
+        if observing.access_log == "-" and sys.__stdout__ is None:
+            # The number 1 may be another file's by now, or a socket's.
+            raise OperatingSystemError("access_log: standard output was closed when this program was started")
         try:
             where = 1 if observing.access_log == "-" else observing.access_log
             writer = await stack.enter_async_context(LineWriter(where))

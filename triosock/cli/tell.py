@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import socket
 from typing import Final
 
@@ -43,10 +44,17 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Send the command, and print the answer.
+    """Send the command, and print the answer; return 128 + SIGINT after Ctrl-C, which takes no command back.
 
     Raises: OperatingSystemError if there is no answer, or the answer is an error.
     """
+    try:
+        return _tell(arguments)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _tell(arguments: argparse.Namespace) -> int:
     request = {
         "want" if arguments.verb in QUERIES else "do": arguments.verb,
         **{
