@@ -62,6 +62,8 @@ class Workplace:
             self._unpack()
             self._pip("install", *self.package.requirements, "trio>=0.31", "attrs>=23.2")
             ready.write_text(wanted)
+        # Where pytest ends its search for options, in the place of this project's own.
+        (self.folder / "pytest.ini").touch()
         self._pip("install", "--no-deps", "--force-reinstall", str(ROOT))
         self._put_stand_in()
 
