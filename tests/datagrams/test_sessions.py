@@ -8,8 +8,10 @@ import pytest
 import trio
 import trio.testing
 
+import triosock
 from tests.datagrams.serving import send_all
 from tests.datagrams.sessions import Log, echo, receive, settle
+from tests.servers import drained
 from triosock import Cause, Limits, Sessions, Timeouts
 from triosock._core.model import events
 
@@ -149,6 +151,24 @@ async def test_who_still_receives_when_the_handler_has_returned_is_told(in_memor
         await go_on(sessions[0].receive)
         await go_on(lambda: iterate(sessions[1]))
     assert len(raised) == 5
+
+
+async def test_an_iteration_that_a_drain_was_to_end_just_ends_though_the_handler_has_left_datagrams(
+    in_memory,
+):
+    sessions = []
+
+    async def handler(session):
+        sessions.append(session)
+        await session.receive()
+        await triosock.wait_draining()
+        await settle()
+        assert session.draining
+
+    async with in_memory(handler, sessions=Sessions()) as (server, network):
+        await send_all(network.open("a"), server, b"1", b"2")
+        await drained(server)
+    assert [data async for data in sessions[0]] == []
 
 
 async def test_two_tasks_cannot_receive_at_once(in_memory):
