@@ -263,7 +263,6 @@ class Session:
     def end(self) -> None:
         """Note that its task has ended, and wake who still waits."""
         self._ended = True
-        self._last_call = 0  # what is left is not given any more
         if self._wakeup is not None:
             self._wakeup.set()
             self._idle_queue.leave(self.entry)
