@@ -58,6 +58,14 @@ async def test_a_socket_may_have_the_number_of_a_standard_file_that_was_closed()
     assert said.count(said.rpartition("(")[2]) == 2  # the child has the socket of its parent
 
 
+async def test_ctrl_c_reaches_the_parent_alone_from_the_first_moment_of_a_child() -> None:
+    child = Process([sys.executable, "-c", "import time; time.sleep(1_000)"], [], dict(os.environ))
+    try:
+        assert os.getpgid(child.id) == child.id
+    finally:
+        await child.end_at_once()
+
+
 READY_AND_GONE = """
 import os, socket
 with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:

@@ -11,6 +11,9 @@ The invariants:
 3. **The lifeline is a pipe whose writing end only the parent has.** A line in it begins a drain of the
    worker, and a further line can tighten it; rejected: a signal, of which the second one cancels. The end of
    the pipe means that the parent has ended.
+4. **A child that dies with its parent has a process group of its own**, from its first instruction on. Ctrl-C
+   at a terminal sends SIGINT to the whole foreground group; the parent drains its workers itself, and for
+   them the signal would be a second one, which cancels.
 """
 
 from __future__ import annotations
@@ -65,6 +68,7 @@ class Process:
                 self._popen = subprocess.Popen(
                     [sys.executable, "-I", "-S", _TRAMPOLINE, *tie, handed, *command],
                     stdin=subprocess.DEVNULL,
+                    process_group=0 if dies_with_parent else None,
                     pass_fds=[*descriptors, lifeline] if dies_with_parent else descriptors,
                     env={**environment, "LISTEN_FDNAMES": ":".join(name for name, _ in sockets)},
                 )

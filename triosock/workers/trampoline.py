@@ -25,9 +25,6 @@ def main(parent: int, lifeline: int, sockets: list[int], command: list[str]) -> 
     """Execute the program; never returns."""
     if parent:
         die_with_parent(parent)
-        # Ctrl-C at the terminal sends SIGINT to the whole foreground process group. The parent drains its
-        # workers itself, and the signal would be a second one, which cancels.
-        os.setpgid(0, 0)
     move([*sockets, lifeline] if parent else sockets)
     os.environ["LISTEN_PID"] = str(os.getpid())
     os.environ["LISTEN_FDS"] = str(len(sockets))
