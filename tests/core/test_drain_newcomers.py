@@ -122,6 +122,26 @@ async def test_who_waits_long_for_a_slot_is_a_newcomer_when_it_has_one(
         assert trio.current_time() == pytest.approx(12 if asks else 13, abs=0.051)
 
 
+@pytest.mark.parametrize("asks", [False, True])
+async def test_the_time_for_a_handshake_counts_from_the_slot(asks: bool, autojump_clock: Any) -> None:
+    context = {"server_side": False, "server_hostname": "localhost"}
+    limits, timeouts = Limits(max_connections=1), Timeouts(handshake=8)
+    tls = server_context()
+    async with connected(work_or_greet, limits=limits, timeouts=timeouts, tls=tls) as (served, first):
+        await first.start_tls(client_context(), **context)
+        await first.send_all(b"work\n")
+        await first.aclose()
+        second = await served.connect()
+        served.server.drain(grace=60)
+        if asks:
+            await trio.sleep(8 + 7)
+            await second.start_tls(client_context(), **context)
+            assert await second.receive_exactly(8) == b"welcome\n"
+        else:
+            with takes(8 + 8):
+                assert await second.receive_some() == b""
+
+
 @pytest.mark.parametrize("tls", [False, True])
 async def test_a_proxy_header_is_no_request(tls: bool, autojump_clock: Any) -> None:
     options = {"tls": server_context()} if tls else {}

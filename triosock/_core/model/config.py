@@ -157,8 +157,8 @@ class Timeouts:
     """How long one server waits, each in seconds above 0; `math.inf` for no limit.
 
     `handshake`
-        From the accept to the end of PROXY header and TLS handshake. 10 s is go-proxyproto's; the PROXY
-        protocol's text wants at least 3.
+        From the accept to the end of PROXY header and TLS handshake. (In a drain, from the slot for which it
+        may have waited.) 10 s is go-proxyproto's; the PROXY protocol's text wants at least 3.
     `idle`
         The time in which no byte comes from the peer and none is sent to it, while the handler waits for
         input or is in a block `conn.idle()`. 30 minutes is Twisted's TimeoutFactory; finite, so that unused

@@ -249,7 +249,7 @@ class ConnectionTask(HandlerRun):
         """Read the PROXY header and do the TLS handshake; return whether both succeeded."""
         entry = self._entry
         entry.stage = "handshake"
-        entry.handshake_since = entry.accepted
+        entry.handshake_since = entry.accepted if entry.ready_since == NEVER else entry.ready_since
         try:
             if not await self._read_header_and_start_tls():
                 return False
