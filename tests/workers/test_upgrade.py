@@ -45,10 +45,11 @@ def write(folder: Path, text: str) -> None:
 clock = iter(range(10**18, 2 * 10**18, 10**9))
 
 
-def serve(folder: Path, *more: object) -> contextlib.AbstractContextManager[Program]:
+def serve(folder: Path, *more: object, health: bool = False) -> contextlib.AbstractContextManager[Program]:
     config = folder / "server.toml"
     config.write_text(
-        f'workers = 1\ncontrol = "{folder}/control"\n'
+        (f'health = "unix://{folder}/health"\n' if health else "")
+        + f'workers = 1\ncontrol = "{folder}/control"\n'
         "[supervision]\nsettle = 0\nready = 60\n"
         '[endpoints.web]\naddress = "tcp://127.0.0.1:0"\nhandler = "shop:handle"\n'
         f'[endpoints.local]\naddress = "unix://{folder}/socket"\nhandler = "shop:handle"\nmode = "600"\n'
@@ -95,6 +96,26 @@ def test_a_new_parent_takes_over_and_the_old_one_drains(folder):
         assert not (folder / "control").exists()
         with socket.socket() as sock:
             assert sock.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_new_parent_may_have_other_paths_and_no_file_of_either_is_left(folder):
+    with serve(folder, health=True) as program:
+        program.wait_for("workers: 1 workers")
+        before = {folder / name for name in ("socket", "control", "health")}
+        assert all(one.exists() for one in before)
+        config = folder / "server.toml"
+        config.write_text(re.sub(r"(?m)/(socket|control|health)\"", r'/other_\1"', config.read_text()))
+        program.signal(signal.SIGUSR2)
+        after = {folder / f"other_{one.name}" for one in before}
+        with taken_over(program) as successor:
+            assert program.process.wait(PATIENCE) == 0
+            assert all(one.exists() for one in after)
+            assert not any(one.exists() for one in before)
+            with dial(folder / "other_socket") as client:
+                assert client.ask(b"hello\n") == b"one hello\n"
+            assert tree_of(folder / "other_control").name == f"parent {successor}"
+        program.wait()
+        assert not any(one.exists() for one in after)
 
 
 @pytest.mark.parametrize(

@@ -181,13 +181,14 @@ class Endpoints:
         return [*control, *((HEALTH, one) for one in self.health)]
 
     def take_files(self) -> None:
-        """Become the owner of the predecessor's socket files."""
+        """Become the owner of the predecessor's socket files; those without a socket here are removed."""
         if self.handover is None:
             return
         self.shared = [(name, self.handover.own(name, one)) for name, one in self.shared]
         if self.control is not None:
             self.control = self.handover.own(CONTROL, self.control)
         self.health = [self.handover.own(HEALTH, one) for one in self.health]
+        self.handover.remove_files()
         self.handover.close()
         self.handover = None
 

@@ -3,7 +3,7 @@
 The rules:
 
 1. **A successor takes a socket by the name of its endpoint.** An endpoint whose address has changed is opened
-   again; a socket that is not taken is closed.
+   again; a socket that is not taken is closed, and its file removed when the successor is ready.
 2. **A socket file has one owner at each moment.** The successor becomes its owner when it is ready and not
    before, so that a successor that fails removes no file.
 """
@@ -70,10 +70,16 @@ class Handover:
         return taken
 
     def own(self, name: str, listener: SocketListener) -> SocketListener:
-        """Return the listener as the owner of its socket file, if it has one."""
-        if name not in self.files:
-            return listener
+        """Return the listener as the owner of its socket file, if it was taken and has one."""
+        if name in self.names or name not in self.files:
+            return listener  # a new one has its own file
         return UnixListener(listener.socket, SocketFile(*self.files[name]))
+
+    def remove_files(self) -> None:
+        """Remove the socket files of the sockets that were not taken: this process owns them now."""
+        for name in self.names:
+            if name in self.files:
+                SocketFile(*self.files[name]).remove()
 
     def close(self) -> None:
         """Close the sockets that were not taken."""
