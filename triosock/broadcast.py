@@ -1,13 +1,13 @@
-"""Broadcast: one value to many members, with a queue for each, and a rule for full queues.
+"""Broadcast: sends each value to many members, with a queue for each member, and a policy for full queues.
 
 The invariants:
 
-1. **A member that is slow delays no other member.** A value is put, in one synchronous step, into all queues
-   that have room; after that the members with full queues are waited for, each on its own.
+1. **A slow member delays no other member.** A value is put, in one synchronous step, into all queues that
+   have room; after that the sender may wait for the members with full queues, for all of them at once.
 2. **The order of sends is the order in every queue.** Senders that wait do so in order.
-3. **Every value is accounted for.** Of those sent while a member was there each is queued or dropped, and of
-   the queued ones each is taken or, at its end, unread.
-4. What is kept is bounded: `buffer` values for each member, and one for each `send()` that waits.
+3. **Every value is counted.** For each member, a value sent during its membership is queued or dropped, and a
+   queued one is received or, at the end of the membership, unread.
+4. Memory is bounded by `buffer` values for each member, and one for each `send()` that waits.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _DROPS: Final = ("newest", "oldest")
 @final
 @attrs.frozen(kw_only=True)
 class BroadcastStatistics:
-    """`members` are there now, and `pending` values wait in their queues. Of all so far: `sent` values;
-    `queued`, `dropped` and `unread` (left by members that have left), each counted for each member; and how
-    many members were `cut`.
+    """The numbers of a `Broadcast`. At this moment: the number of `members`, and of values in their queues
+    (`pending`). Since the beginning: the number of `sent` values; of `queued`, `dropped` and `unread` ones
+    (in the queues of members that have left), counted for each member; and of members that were `cut`.
     """
 
     members: int
@@ -52,18 +52,19 @@ class BroadcastStatistics:
 
 @final
 class Broadcast(Generic[T]):
-    """Brings what is sent to all members: the lines of a chat, prices, changes.
+    """Sends each value to all of its members: the lines of a chat, prices, changes.
 
     Args:
-      buffer: how many values may wait for each member, from 1 on.
-      when_full: what becomes of a member whose queue is full: "drop" loses values of that member, and counts
-        them; "wait" has the sender wait for it; "cut" ends it with MemberTooSlow.
-      drop: "newest" loses the value that finds the queue full, "oldest" the one that has waited for longest.
-      patience: seconds, above 0, that a sender waits with "wait"; a member that has no room then is cut.
+      buffer: the maximum of values in the queue of a member, an int from 1 on, or `math.inf`.
+      when_full: what happens if the queue of a member is full: "drop" discards a value of that member, and
+        counts it; "wait" makes the sender wait until there is room; "cut" ends the member with MemberTooSlow.
+      drop: the value that "drop" discards: "newest" is the one that is sent, "oldest" the first in the queue.
+      patience: the seconds, above 0, for which a sender waits with "wait"; a member whose queue is full then
+        is cut.
 
     Raises: TypeError, ValueError.
 
-    It is for the tasks of one trio run. It has no task of its own, and nothing to close.
+    It is for the tasks of one trio run. It has no task, and need not be closed.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Broadcast(Generic[T]):
         self._sent = self._queued = self._dropped = self._unread = self._cut = 0
 
     def __len__(self) -> int:
-        """How many members there are."""
+        """The number of members."""
         return len(self._members)
 
     def join(self) -> BroadcastMember[T]:
@@ -94,7 +95,7 @@ class Broadcast(Generic[T]):
         return BroadcastMember(self, self._buffer)
 
     def statistics(self) -> BroadcastStatistics:
-        """Return the numbers of now."""
+        """Return the numbers at this moment, as a frozen value."""
         return BroadcastStatistics(
             members=len(self._members),
             pending=sum(member.pending for member in self._members),
@@ -106,10 +107,10 @@ class Broadcast(Generic[T]):
         )
 
     def send_nowait(self, value: T, *, exclude: BroadcastMember[T] | None = None) -> int:
-        """Put a value into the queue of every member but `exclude`; return how many have got it.
+        """Put a value into the queue of every member but `exclude`; return the number of members that got it.
 
-        Raises: trio.WouldBlock with "wait" if a member has no room; then no member has got it. RuntimeError
-        outside the trio thread. Synchronous.
+        Raises: trio.WouldBlock with "wait" if the queue of a member is full; then no member got it.
+        RuntimeError outside the trio thread. Synchronous.
         """
         check_trio_thread("send_nowait", "room")
         if self._when_full == "wait" and any(one.is_full for one in self._members if one is not exclude):
@@ -118,11 +119,13 @@ class Broadcast(Generic[T]):
         return count
 
     async def send(self, value: T, *, exclude: BroadcastMember[T] | None = None) -> int:
-        """Put a value into the queue of every member but `exclude`; return how many have got it. Waits only
-        with "wait", for all members without room at once, and for `patience` seconds at most.
+        """Put a value into the queue of every member but `exclude`; return the number of members that got it.
+        Only with "wait" it waits, for all members with a full queue at once, and for `patience` seconds at
+        most.
 
-        A checkpoint. Cancelled before, no member has got the value; cancelled while it waits, the members
-        without room have not got it, and it is counted as dropped for them.
+        A checkpoint. Cancellation: if the call was cancelled before, no member got the value; if it is
+        cancelled while it waits, the members with a full queue did not get it, and it counts as dropped for
+        them.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         count, full = self._offer(value, exclude)
@@ -170,14 +173,16 @@ class Broadcast(Generic[T]):
 
 @final
 class BroadcastMember(Generic[T]):
-    """A receiver of a `Broadcast`: ``with room.join() as inbox:``, and in there ``async for value in
+    """A receiver of a `Broadcast`: ``with room.join() as inbox:``, and in the block ``async for value in
     inbox:``.
 
-    A member is there from the beginning of its block to its end, or until `leave()`. One that is cut has what
-    goes on in the block cancelled, sends to a peer that does not read included, and the block raises
-    MemberTooSlow: as a PeerError, which left uncaught ends that connection, and no other.
+    The membership lasts from the beginning of the block to its end, or until `leave()`. If the member is cut,
+    its block is cancelled, also in the middle of a send to a peer that does not read, and raises
+    MemberTooSlow: a PeerError, which ends only that connection if it is not caught.
 
-    `dropped` counts the values that it has not got.
+    `dropped` is the number of values that were dropped for this member.
+
+    Raises, when the block is entered: RuntimeError if it was entered before.
     """
 
     def __init__(self, room: Broadcast[T], buffer: float) -> None:
@@ -192,12 +197,12 @@ class BroadcastMember(Generic[T]):
 
     @property
     def pending(self) -> int:
-        """How many values wait for it."""
+        """The number of values in its queue."""
         return 0 if self._state == "over" else self._receive.statistics().current_buffer_used
 
     @property
     def is_full(self) -> bool:
-        """Whether it has no room for one more."""
+        """Whether its queue is full."""
         return self.pending >= self._buffer
 
     if not TYPE_CHECKING:  # see misuse.py
@@ -227,7 +232,9 @@ class BroadcastMember(Generic[T]):
         return swallowed
 
     def leave(self) -> None:
-        """Hear nothing from now on; the iteration ends after what is in the queue. Synchronous."""
+        """End the membership: later values do not reach it, and the iteration ends after those in its queue.
+        Synchronous; a second call does nothing.
+        """
         if self in self._room._members:
             del self._room._members[self]
             self._send.close()
@@ -236,7 +243,8 @@ class BroadcastMember(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        """Return the next value; wait for it. A checkpoint; cancelled, nothing is lost. Ends after `leave()`.
+        """Wait for the next value and return it. A checkpoint. Cancellation: loses nothing. The iteration
+        ends after `leave()`.
 
         Raises: trio.ClosedResourceError after the block.
         """
@@ -254,7 +262,7 @@ class BroadcastMember(Generic[T]):
         self._room._queued -= 1
 
     def _end(self) -> None:
-        """It is too slow, unless another sender has said so already."""
+        """Cut the member, unless another sender has done so already."""
         room = self._room
         if self in room._members:
             room._cut += 1

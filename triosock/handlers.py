@@ -1,8 +1,8 @@
-"""Native handlers as classes, for code ported from `socketserver`: the same three steps, all async.
+"""Native handlers as classes, for code ported from `socketserver`: the same three methods, all async.
 
 A handler class is no part of the core: `Shout.serve` is a plain async function of one connection, and nothing
-else in triosock uses the class. There is one object per connection, and no inheritance from servers: what the
-stdlib does with mixins is an option of `serve_*` here.
+else in triosock uses the class. There is one object for each connection. Servers have no classes to inherit
+from: the mixins of the standard library are options of `serve_*` here.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class StreamHandler:
 
     @classmethod
     async def serve(cls, conn: Connection) -> None:
-        """Serve one connection: the function to give to `serve_tcp` and its sisters.
+        """Serve one connection: this function is the handler for `serve_tcp` and the other `serve_*`.
 
-        As with the stdlib's handlers, `finish` is run if `setup` was, however `handle` ended; an exception
-        passes on to the server.
+        As in the standard library, `finish` is called if `setup` has returned, however `handle` ended; an
+        exception is raised to the server.
 
-        Cancellation: `finish` runs, and what it awaits is cancelled at once unless it is shielded. Drain: as
-        `Connection` has it.
+        Cancellation: `finish` is called, and its awaits are cancelled at once unless they are shielded.
+        Drain: as for the methods of `Connection` that `handle` uses.
         """
         self = cls(conn)
         await self.setup()
@@ -57,16 +57,16 @@ class StreamHandler:
             await self.finish()
 
     async def setup(self) -> None:
-        """What comes first. Does nothing here."""
+        """Called first. The default does nothing."""
         await trio.lowlevel.checkpoint()
 
     async def handle(self) -> None:
-        """Serve the connection. Does nothing here."""
+        """Serve the connection. The default does nothing."""
         await trio.lowlevel.checkpoint()
 
     async def finish(self) -> None:
-        """What comes last, however `handle` ended. Does nothing here, and is no checkpoint: it may be the
-        clean-up of a cancellation.
+        """Called last, however `handle` ended. The default does nothing, and is no checkpoint, since it may
+        be called during a cancellation.
         """
 
 
@@ -79,7 +79,8 @@ class DatagramHandler:
 
         await triosock.serve_udp(Shout.serve, 9999)
 
-    `datagram` is the `Datagram`, `data` its bytes, `peer` who sent it, `server` the `DatagramServer`.
+    `datagram` is the `Datagram`, `data` its bytes, `peer` the address of its sender, `server` the
+    `DatagramServer`.
     """
 
     datagram: Datagram
@@ -95,11 +96,13 @@ class DatagramHandler:
 
     @classmethod
     async def serve(cls, datagram: Datagram) -> None:
-        """Serve one datagram: the function to give to `serve_udp` and `serve_unix_datagram`.
+        """Serve one datagram: this function is the handler for `serve_udp` and `serve_unix_datagram`.
 
-        `finish` is run if `setup` was, however `handle` ended; an exception passes on to the server.
+        `finish` is called if `setup` has returned, however `handle` ended; an exception is raised to the
+        server.
 
-        Cancellation: `finish` runs, and what it awaits is cancelled at once unless it is shielded.
+        Cancellation: `finish` is called, and its awaits are cancelled at once unless they are shielded.
+        Drain: does not end it before the end of the grace period.
         """
         self = cls(datagram)
         await self.setup()
@@ -109,12 +112,12 @@ class DatagramHandler:
             await self.finish()
 
     async def setup(self) -> None:
-        """What comes first. Does nothing here."""
+        """Called first. The default does nothing."""
         await trio.lowlevel.checkpoint()
 
     async def handle(self) -> None:
-        """Handle the datagram. Does nothing here."""
+        """Handle the datagram. The default does nothing."""
         await trio.lowlevel.checkpoint()
 
     async def finish(self) -> None:
-        """What comes last, however `handle` ended. Does nothing here, and is no checkpoint."""
+        """Called last, however `handle` ended. The default does nothing, and is no checkpoint."""

@@ -1,4 +1,4 @@
-"""Who a TLS client is, by the names in its certificate (RFC 9525). Needs the extra `identity`.
+"""The identity of a TLS client, by the names in its certificate (RFC 9525). Needs the extra `identity`.
 
     context.verify_mode = ssl.CERT_REQUIRED               # the certificate is checked in the handshake,
     context.load_verify_locations("our-clients.pem")      # against these roots
@@ -6,9 +6,8 @@
     async def handler(conn):
         who = triosock.identity.check_client(conn, "billing.internal", "reports.internal")
 
-The rule: **the handshake verifies a certificate, and this file reads its names.** Names without verification
-prove nothing, so a connection whose peer has shown no certificate, or one that was not verified, has no
-identity here.
+The rule: **the handshake verifies a certificate, and this file reads its names.** Names that were not
+verified prove nothing, so a peer that has sent no certificate, or one that was not verified, has no identity.
 """
 
 from __future__ import annotations
@@ -28,27 +27,27 @@ __all__ = ["ClientNotRecognized", "check_client", "client_names"]
 
 
 def client_names(conn: Connection) -> tuple[str, ...]:
-    """Return the names for which the peer's verified certificate is: host names (perhaps with a wildcard),
+    """Return the names in the peer's verified certificate: host names (possibly with a wildcard), IP
     addresses, URIs (``sip:example.org``) and services (``_xmpp.example.org``), in lower case.
 
-    Raises: ClientNotRecognized if it has shown none, or one with names that cannot be read; ImportError
-    without service-identity. Synchronous.
+    Raises: ClientNotRecognized if the peer has sent no certificate, or one with names that cannot be read;
+    ImportError without service-identity. Synchronous.
     """
     return tuple(_text(pattern) for pattern in _patterns_of(conn))
 
 
 def check_client(conn: Connection, *expected: str) -> str:
-    """Return the first of the expected names that the peer's verified certificate is for.
+    """Return the first of the expected names that the peer's verified certificate has.
 
     Args:
       conn: a connection with TLS, of a context with ``verify_mode = ssl.CERT_REQUIRED``.
       expected: at least one name, each a host name, an IP address, a URI (``sip:example.org``, or
-        ``sip://example.org``) or a service (``_xmpp.example.org``). How they are compared is
-        service-identity's to say: a wildcard in the certificate stands for one label, and a common name for
-        nothing.
+        ``sip://example.org``) or a service (``_xmpp.example.org``). The package
+        service-identity compares them: a wildcard in the certificate stands for one label, and the common
+        name is ignored.
 
-    Raises: ClientNotRecognized if it is for none of them; left uncaught, it ends the connection as the peer's
-    doing. ImportError without service-identity; TypeError, ValueError for names that are none. Synchronous.
+    Raises: ClientNotRecognized if it has none of them; uncaught, that ends the connection as an error of the
+    peer. ImportError without service-identity; TypeError, ValueError for malformed names. Synchronous.
     """
     if not expected:
         raise ValueError("check_client needs at least one name that the client may have")

@@ -1,17 +1,17 @@
-"""sd_notify(3): a server tells its service manager when it is ready, stopping, reloading, and alive.
+"""sd_notify(3): messages to the service manager: the server is ready, stops, reloads, or is alive.
 
 The protocol is one datagram of ``NAME=value`` lines to the Unix socket that the environment variable
 NOTIFY_SOCKET names. The manager is systemd, or the parent of `triosock.serve_workers`.
 
 The rules:
 
-1. **READY means listening.** It is sent when the program says so by ``task_status.started()``; a program that
-   takes no `task_status` is ready when its first server has started.
+1. **READY means that the program listens.** It is sent when the program calls ``task_status.started()``; a
+   program that takes no `task_status` is ready when its first server has started.
 2. **The event loop itself feeds the watchdog**: a task of the trio run sends each ping, so a run in which a
    handler blocks the loop sends none, and the manager notices.
-3. **A failed notification does not end the server.** A manager that is gone is logged once.
-4. **The variables are read once and removed** (as sd_notify's `unset_environment`), so that a child of the
-   server does not speak for it.
+3. **A failed notification does not end the server.** If the manager has ended, that is logged once.
+4. **The variables are read once and removed** (as by sd_notify's `unset_environment`), so that a child
+   process does not notify in the name of the server.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _current: trio.lowlevel.RunVar[Notifier | None] = trio.lowlevel.RunVar("triosock
 
 
 def format_message(**fields: object) -> bytes:
-    """Return a datagram of the protocol. A newline within a value becomes a space, for it would end the
-    value (sd_notify(3)).
+    """Return a datagram of the protocol. A newline within a value is replaced by a space, since it would end
+    the value (sd_notify(3)).
     """
     lines = [f"{name}={' '.join(str(value).splitlines())}" for name, value in fields.items()]
     return "\n".join(lines).encode()
@@ -58,14 +58,14 @@ def parse_message(data: bytes) -> dict[str, str]:
 
 @final
 class Notifier:
-    """Speaks to the service manager. `current_notifier()` returns that of this run.
+    """Sends messages to the service manager. `current_notifier()` returns the notifier of this trio run.
 
-    Each method sends one message. It waits only if the manager's queue is full, and is always a checkpoint;
-    cancelled, nothing is sent. A manager that is gone is no error.
+    Each async method sends one message. It waits only if the manager's queue is full, and is always a
+    checkpoint. Cancellation: nothing was sent. It is no error if the manager has ended.
 
     Args:
-      path: of the manager's socket; ``@`` or a zero byte begins an abstract name (unix(7)).
-      watchdog: seconds within which the manager wants the next ping; None if it wants none.
+      path: the path of the manager's socket; ``@`` or a zero byte begins an abstract name (unix(7)).
+      watchdog: the seconds within which the manager expects the next ping; None if it expects none.
 
     Raises: ValueError; OSError if the socket has no receiver.
     """
@@ -95,8 +95,8 @@ class Notifier:
 
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str] = os.environ) -> Notifier | None:
-        """Return the notifier that NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID ask for, and remove these;
-        None without NOTIFY_SOCKET. What they say wrongly is logged, and is no error.
+        """Return the notifier for NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID, and remove these variables;
+        None without NOTIFY_SOCKET. A wrong value is logged, and is no error.
         """
         path = environ.pop("NOTIFY_SOCKET", "")
         interval = environ.pop("WATCHDOG_USEC", "")
@@ -114,7 +114,7 @@ class Notifier:
             return None
 
     def mute(self) -> None:
-        """Send nothing any more: another process speaks for the service."""
+        """Send nothing from now on, since another process notifies for the service."""
         self._is_mute = True
 
     def close(self) -> None:
@@ -151,35 +151,35 @@ class Notifier:
         return True
 
     async def ready(self, status: str | None = None) -> None:
-        """The service listens; or it has reloaded, after `reloading()`."""
+        """Send READY=1: the service listens, or has reloaded after `reloading()`."""
         await self.send(READY=1, **({} if status is None else {"STATUS": status}))
 
     async def stopping(self) -> None:
-        """The drain has begun."""
+        """Send STOPPING=1: the drain has begun."""
         await self.send(STOPPING=1)
 
     async def reloading(self) -> None:
-        """The configuration is being read again. `ready()` must follow. For ``Type=notify-reload`` of systemd
-        253 the time belongs to it.
+        """Send RELOADING=1, with the time that ``Type=notify-reload`` of systemd 253 requires: the service
+        reads its configuration again. `ready()` must follow.
         """
         # CLOCK_MONOTONIC, which is what systemd compares it with.
         await self.send(RELOADING=1, MONOTONIC_USEC=time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000)
 
     async def status(self, text: str) -> None:
-        """Tell in one line what the service does; `systemctl status` shows it."""
+        """Send STATUS: one line about the state of the service, which `systemctl status` shows."""
         await self.send(STATUS=text)
 
     async def main_process(self, process: int) -> None:
-        """Another process, by its id, is the main one of this service from now on."""
+        """Send MAINPID: the process with this id is the main process of the service from now on."""
         await self.send(MAINPID=process)
 
     async def alive(self) -> None:
-        """Feed the watchdog once. `triosock.run` does it all the time."""
+        """Send WATCHDOG=1, once. `triosock.run` sends it regularly."""
         await self.send(WATCHDOG=1)
 
     async def feed_watchdog(self) -> None:
-        """Feed the watchdog, twice in each interval as sd_watchdog_enabled(3) recommends, until cancelled;
-        return at once if the manager wants no pings.
+        """Send WATCHDOG=1 twice in each interval, as sd_watchdog_enabled(3) recommends, until cancelled;
+        return at once if the manager expects no pings.
         """
         await trio.lowlevel.checkpoint()
         while self.watchdog is not None:
@@ -188,7 +188,7 @@ class Notifier:
 
 
 def current_notifier() -> Notifier | None:
-    """Return the notifier of this trio run, to tell the service manager more; None if there is no manager.
+    """Return the notifier of this trio run, for further messages; None without a service manager.
 
     Raises: RuntimeError outside of a trio run.
     """
@@ -204,10 +204,11 @@ async def call_notifying(
     args: tuple[object, ...],
     options: dict[str, object],
 ) -> Result:
-    """Call `async_fn(*args, **options)`, and meanwhile tell the service manager, if there is one; a drain of
-    `scope` is the end of the service.
+    """Call `async_fn(*args, **options)`, and notify the service manager meanwhile, if there is one; a drain
+    of `scope` is the end of the service.
 
-    No nursery, for what the function raises must come out as it is: the one who tells is a system task.
+    A system task sends the messages, and not a task in a nursery, since an exception of the function must be
+    raised without a group.
     """
     notifier = Notifier.from_environment()
     if notifier is None:
@@ -268,10 +269,10 @@ def takes_task_status(async_fn: Callable[..., object], options: dict[str, object
 
 @attrs.define(eq=False)
 class _Readiness:
-    """A `task_status`, and an observer of servers: the first call of either counts.
+    """A `task_status`, and an observer of servers; the first call of either sends READY.
 
-    It tells at once if the manager's queue has room: this process accepts from now on, and a parent that
-    drains ends workers that are not known to be ready.
+    READY is sent at once if the manager's queue has room, since this process accepts from now on, and a
+    parent that drains ends workers that are not known to be ready.
     """
 
     _notifier: Notifier

@@ -25,9 +25,12 @@ class Policy:
     """The options of a server class, set by `trio_policy = Policy(...)`. Without it a server behaves as in
     the standard library.
 
+    Raises: TypeError, ValueError, which name the option.
+
     `request_timeout`
         Seconds, above 0, from the accept to the end of the handler. A request that takes longer is cut:
-        `RequestCut` is raised in its thread. inf by default: the standard library has no limit.
+        `RequestCut` is raised in its thread, or in a green server `trio.Cancelled` at its next wait. inf by
+        default: the standard library has no limit.
     `max_requests`
         The number of requests handled at once, from 1 on; further ones wait in the kernel's queue. inf by
         default.
@@ -35,7 +38,7 @@ class Policy:
         Seconds, from 0 on, that a drain gives to requests in progress; 0 cuts them at once. 15 by default, as
         `Timeouts.grace`.
     `observers`
-        Observers. They get the same events as those of a native server, in the trio thread.
+        Several observers. They get the same events as those of a native server, in the trio thread.
     `mode`
         "own": a thread, a process or neither for each request, as the class is. "green": a trio task in the
         place of each thread of a `ThreadingMixIn`; needs the extra `green`.

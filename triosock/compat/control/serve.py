@@ -70,8 +70,7 @@ async def serve(
       observers: observers in addition to those of the policy.
       name: the name of the server in events and reports; None for the name of its class.
 
-    Returns: the DrainReport. `nursery.start` gives a `CompatServer`, which has the methods of a native
-    server.
+    Returns: the DrainReport. `nursery.start` gives the `CompatServer`.
 
     Raises: what `serve_forever()` or `server_close()` raises; TypeError if `server` is none of
     `triosock.compat`, such as one of the standard library; RuntimeError if the server is being served or
@@ -86,7 +85,9 @@ async def serve(
 
 @final
 class CompatServer:
-    """A compat server that runs in a trio program; the same methods as `triosock.StreamServer`."""
+    """A compat server that runs in a trio program. It has the methods of a `triosock.StreamServer` with the
+    same names; it cannot be suspended, and its drain has no `idle_grace` and no `delay`.
+    """
 
     def __init__(
         self,
