@@ -10,10 +10,10 @@ streams, since a DTLS association is a connection with a handshake.
 
 The invariants:
 
-1. **An association is in the registry from its first valid ClientHello to the end of its task.** Earlier ones
-   (cookies) cost nothing and are not counted, since they can be sent from forged addresses.
+1. **An association is in the registry from its first valid ClientHello to the end of its task.** A
+   ClientHello without a valid cookie costs nothing and is not counted, since its address may be forged.
 2. **The sockets are closed last**: when the registry is empty, or when everything is cancelled.
-3. **The system task that trio's endpoint receives with is over when `serve_dtls` returns**: see
+3. **The system task in which trio's endpoint receives has ended when `serve_dtls` returns**: see
    `_Socket.wait_left`.
 """
 

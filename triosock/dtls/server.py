@@ -39,8 +39,8 @@ DtlsHandler: TypeAlias = Callable[[DtlsSession], Awaitable[object]]
 
 @final
 class DtlsServer(Server[ServerStatistics]):
-    """A DTLS server that is running, or has run; `serve_dtls` makes it. Its surface is that of the other
-    servers.
+    """A DTLS server that runs, or has run; `serve_dtls` makes it and passes it to `task_status.started()`. It
+    has the methods of the other servers.
     """
 
     def __init__(self, common: Common, sockets: Iterable[KernelSocket], context: SSL.Context) -> None:
@@ -63,7 +63,7 @@ class DtlsServer(Server[ServerStatistics]):
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """Where it receives, with the ports that the kernel chose."""
+        """The addresses at which it receives, with the ports that the kernel chose."""
         return tuple(one.address for one in self._listeners)
 
     def statistics(self) -> ServerStatistics:
@@ -190,8 +190,8 @@ async def serve_dtls(
         options of it.
       port, host, reuse_port: as for `open_udp_sockets`.
       limits: `max_connections`, those per peer and network, `rate` with its two, and `max_handshakes` count
-        associations. One too many is turned away without a word: the client sees no answer. The others do
-        not hold here: `overflow`, `max_lag`, `adaptive`, and those of requests and of datagrams.
+        associations. A further one is refused without an answer to the client. The others are not
+        used: `overflow`, `max_lag`, `adaptive`, and those of requests and of datagrams.
       timeouts: `handshake`, `idle`, `request` (from a datagram to the next turn of the loop), `send`,
         `grace`. The others are not used.
       on_error, observers, name: as for `serve_udp`.

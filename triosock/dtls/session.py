@@ -26,12 +26,13 @@ MAX_BYTES: Final = 16_384
 
 @final
 class DtlsSession:
-    """A DTLS association, as its handler sees it: an async iterator over its datagrams, and a way back.
+    """A DTLS association, as its handler sees it: an async iterator over its datagrams, and `send`.
 
-    `channel` is trio's `DTLSChannel`, for what it can do beyond that.
+    `channel` is trio's `DTLSChannel`, for its other methods.
 
-    Drain: ends a wait in `async for` at once, after what had arrived; nothing else until the grace is over. A
-    peer that has sent nothing yet may send its first datagram for five seconds after its handshake.
+    Drain: ends a wait in `async for` at once, after the datagrams that have arrived; nothing else until the
+    grace period is over. A peer that has sent nothing yet may send its first datagram for five seconds after
+    its handshake.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class DtlsSession:
 
     @property
     def wire(self) -> DtlsSession:
-        """What carries its bytes: itself."""
+        """The object that carries its bytes: the session itself."""
         return self
 
     @property
@@ -72,7 +73,7 @@ class DtlsSession:
 
     @property
     def draining(self) -> bool:
-        """Whether it has been asked to end."""
+        """Whether it is to end: by a drain, or after `Timeouts.idle`."""
         return self._interrupted or self.entry.spared_until > 0
 
     if not TYPE_CHECKING:  # see misuse.py
@@ -105,10 +106,10 @@ class DtlsSession:
         raise StopAsyncIteration
 
     async def receive(self) -> bytes:
-        """Wait for the next datagram of this exchange; not ended by a drain. Cancelled, nothing was taken. A
-        checkpoint.
+        """Wait for the next datagram of this exchange and return its bytes.
 
-        Raises: trio.BrokenResourceError if the peer has begun a new association instead, or ended this one.
+        Raises: trio.BrokenResourceError if the peer has begun a new association, or ended this one. A
+        checkpoint. Cancellation: nothing was taken. Drain: does not end it.
         """
         self.entry.receive_since = trio.current_time()
         try:
@@ -158,13 +159,13 @@ class DtlsSession:
         self.sent += size
 
     def has_input(self) -> None:
-        """Not to be told: its datagrams come by a socket that all associations share."""
+        """Not known: all associations share one socket."""
 
     def has_room(self) -> None:
-        """Not to be told, either."""
+        """Not known, either."""
 
     def interrupt_idle(self, cause: Cause) -> None:
-        """End the iteration, after what had arrived."""
+        """End the iteration, after the datagrams that have arrived."""
         self._interrupted = True
         if cause is Cause.IDLE:
             self.entry.cause = self.entry.cause or cause
@@ -174,7 +175,7 @@ class DtlsSession:
 
 @final
 class AssociationTask(HandlerRun):
-    """One association's stay. `run()` is its task."""
+    """One association. `run()` is its task."""
 
     __slots__ = ("_places", "_session")
 
@@ -186,7 +187,7 @@ class AssociationTask(HandlerRun):
         self._places = places
 
     async def run(self) -> None:
-        """The life of an association."""
+        """Do all steps of an association: the handshake, the handler, the close."""
         entry = self._entry
         entry.task = trio.lowlevel.current_task()
         try:

@@ -23,12 +23,12 @@ ReturnPath: TypeAlias = tuple[PeerName, ControlMessage | None]
 
 @final
 class EndpointSocket(trio.socket.SocketType):
-    """What trio's endpoint takes for a socket: one of ours, so that replies leave from where they were asked
-    for.
+    """The socket of trio's endpoint: a `DatagramSocket` of triosock, so that replies leave from the address
+    that the request was sent to.
 
-    To the endpoint an address is whatever `recvfrom` gives: here the peer's name together with our address
-    that it sent to. Errors never reach its receive loop, which is a system task of trio and would take the
-    whole program with it.
+    To the endpoint an address is what `recvfrom` returns: here the peer's name together with the local
+    address that it sent to. Errors never reach its receive loop, since that is a system task of trio, in
+    which an error ends the whole program.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class EndpointSocket(trio.socket.SocketType):
         return socket.SOCK_DGRAM
 
     def getsockname(self) -> str:
-        """Our address: it is bound."""
+        """The local address: the socket is bound."""
         return str(self.inner.address)
 
     async def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, ReturnPath]:
@@ -120,7 +120,7 @@ class EndpointSocket(trio.socket.SocketType):
         self.inner.close()
 
     async def wait_left(self) -> None:
-        """Return when the endpoint's receive loop has seen that the socket is closed: there its task ends."""
+        """Return when the endpoint's receive loop has noticed the close, with which its task ends."""
         if self._in_use:
             with trio.CancelScope(shield=True):
                 await self._left.wait()

@@ -21,10 +21,10 @@ class DatagramStatistics:
     handled nor dropped yet.
 
     All others only grow. `received`, `handled` (taken by a handler) and `dropped` (by reason) are datagrams,
-    and ``received == handled + sum(dropped.values()) + pending``; `lost` were dropped by the kernel, which
-    received no more than that. `truncated` were cut at `max_bytes`, `sent` were sent; `received_bytes` and
-    `sent_bytes` say how long they were. `ended` counts handlers (or sessions) by `Cause`, `receive_errors`
-    what the system had to complain of.
+    and ``received == handled + sum(dropped.values()) + pending``; `lost` were dropped by the kernel,
+    whose queue was full. `truncated` were cut at `max_bytes`, `sent` were sent; `received_bytes` and
+    `sent_bytes` are their sizes. `ended` counts handlers (or sessions) by `Cause`, `receive_errors`
+    the errors of receiving.
 
     The reasons in `dropped`: "full" (`Limits.max_pending_datagrams`), "share" (what one peer may have of
     that), "peer" and "network" (the limits per peer and network), "sessions" (`Sessions.max`), "buffer"

@@ -1,4 +1,4 @@
-"""A limit that is found and not given: `AdaptiveLimit` as a value. `registry/gradient.py` finds it."""
+"""`AdaptiveLimit`: the options of a limit that follows latency. `registry/gradient.py` computes the limit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def _check_buffer(instance: object, attribute: attrs.Attribute[T], value: T) -> 
 @final
 @attrs.frozen(kw_only=True)
 class AdaptiveLimit:
-    """Let a server find its best number of concurrent connections: ``Limits(adaptive=…)``.
+    """The options of a limit of concurrent connections that a server adapts to latency:
+    ``Limits(adaptive=…)``.
 
     For servers whose connections, or the requests on them, are many and short. From time to time the limit is
     lowered to `min_connections`, and the latency that is measured then, with hardly any load, is the ideal
@@ -42,15 +43,16 @@ class AdaptiveLimit:
     `wait_request()`), and otherwise that of the whole connection, from its accept to the end of the handler.
 
     Args:
-      min_connections: the least that the limit may be, an int from 1 on.
-      max_connections: the most, an int from `min_connections` on, or `math.inf`; `Limits.max_connections`
-        holds as well.
-      buffer: by which share of the ideal a latency may be longer without anything being wrong, from 0 on.
-      update_every: the limit is set once in so many seconds, or once in two latencies if that is longer, by
-        ten latencies or more; after ten times as long whatever there is must do.
-      remeasure_every: the ideal is measured anew after so many seconds (up to 15 % more, drawn by chance),
-        and when it is doubted, as above or since the limit has been at its least for five updates.
-      samples: of how many latencies the ideal is the median, an int from 1 on.
+      min_connections: the minimum of the limit, an int from 1 on.
+      max_connections: the maximum of the limit, an int from `min_connections` on, or `math.inf`;
+        `Limits.max_connections` applies as well.
+      buffer: the share of the ideal, from 0 on, by which a latency may be longer than the ideal without
+        lowering the limit.
+      update_every: seconds between two changes of the limit, or two latencies if that is longer. A change
+        needs ten latencies; after ten times this time it uses those that there are.
+      remeasure_every: seconds after which the ideal is measured again (up to 15 % more, at random). It is
+        also measured again if it may be outdated, as above, or if the limit was at its minimum for five
+      changes. samples: the number of latencies whose median is the ideal, an int from 1 on.
 
     The defaults and rules are those of the gradient controller in Envoy's adaptive concurrency filter, whose
     ancestors are Netflix's concurrency-limits and, for the comparison with an ideal time, TCP Vegas (Brakmo,

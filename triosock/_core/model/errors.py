@@ -10,20 +10,20 @@ Rules of this file:
 3. The classes below are for what trio has no class for. The parent of each says who can act::
 
     TriosockError                 abstract
-    ├── PeerError                 abstract: the other side broke a rule; that ends its connection, no more
+    ├── PeerError                 abstract: the peer broke a rule, which ends only its connection
     │   ├── FrameTooLarge         more bytes than `max_bytes` without the end of a line or frame
     │   ├── FrameMalformed        bytes that are no frame at all
     │   ├── Incomplete            the stream ended in the middle of something; `.partial` has the beginning
     │   ├── ProxyHeaderError      no PROXY protocol header, or a wrong one
     │   ├── HandshakeFailed       TLS could not be agreed on
-    │   ├── MemberTooSlow         it does not take what a Broadcast has for it
-    │   ├── ClientNotRecognized   the TLS client's certificate is for none of the names that it may have
+    │   ├── MemberTooSlow         the queue of a member of a Broadcast was full
+    │   ├── ClientNotRecognized   the certificate of the TLS client has none of the expected names
     │   ├── NoReturnAddress       a datagram came from a Unix socket without a name: nothing can be sent back
     │   ├── RateExceeded          requests came faster than `Limits` allows; `.retry_after` says when
-    │   └── RequestTimedOut       also trio.TooSlowError: the time for `conn.request()` was over
-    └── MachineError              abstract: the operating system refused, or has no good files
-        ├── AddressUnavailable    also OSError: it cannot be listened on; the text says why and what to do
-        └── CertificateRefused    files of a certificate cannot be used; the text says which, and why
+    │   └── RequestTimedOut       also trio.TooSlowError: the deadline of `conn.request()` has passed
+    └── MachineError              abstract: the operating system refused, or files cannot be used
+        ├── AddressUnavailable    also OSError: it cannot be listened on; the text has the reason
+        └── CertificateRefused    files of a certificate cannot be used; the text names them, and the reason
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ class PeerError(TriosockError):
 
 
 class MachineError(TriosockError):
-    """The operating system refused what was asked of it, or what it holds cannot be used."""
+    """The operating system refused a request, or files on this machine cannot be used."""
 
 
 class FrameTooLarge(PeerError):
-    """A line or frame went over its limit, `max_bytes`; the stream cannot be read on in step."""
+    """A line or frame has more than `max_bytes`; the beginning of the next one is not known."""
 
     def __init__(self, what: str, max_bytes: int) -> None:
         # The arguments and not the text, so that it can be pickled and copied, here as below.
@@ -75,11 +75,11 @@ class FrameTooLarge(PeerError):
 
 
 class FrameMalformed(PeerError):
-    """The bytes at hand cannot be the beginning of a frame; the text says what was wanted."""
+    """The received bytes cannot be the beginning of a frame; the text says what was expected."""
 
 
 class Incomplete(PeerError):
-    """The stream ended where more was due. `partial` holds the bytes that did come."""
+    """The stream ended before a message was complete. `partial` has the bytes that were received of it."""
 
     def __init__(self, what: str, partial: bytes) -> None:
         super().__init__(what, partial)
@@ -91,11 +91,11 @@ class Incomplete(PeerError):
 
 
 class ProxyHeaderError(PeerError):
-    """A PROXY protocol header was due and did not come, or is not one."""
+    """The expected PROXY protocol header did not come, or is malformed."""
 
 
 class HandshakeFailed(PeerError):
-    """The TLS handshake failed; `__cause__` is what the ssl module said."""
+    """The TLS handshake failed; `__cause__` is the error of the ssl module, if there is one."""
 
 
 class MemberTooSlow(PeerError):
@@ -110,19 +110,17 @@ class MemberTooSlow(PeerError):
 
 
 class ClientNotRecognized(PeerError):
-    """A TLS client has shown no certificate, or one that is for none of the names that it may have; see
-    `triosock.identity`.
-    """
+    """A TLS client sent no certificate, or one with none of the expected names: `triosock.identity`."""
 
 
 class NoReturnAddress(PeerError):
-    """A datagram came from a Unix socket that has no name: there is nowhere to send a reply to."""
+    """A datagram came from a Unix socket without a name, so no reply can be sent to it."""
 
 
 class RateExceeded(PeerError):
     """A request came faster than a rate of `Limits` allows, with ``request_overflow="reject"``.
 
-    `limit` is the option that says so, `retry_after` in how many seconds one would be allowed.
+    `limit` is the name of that option, `retry_after` the seconds after which a request would be allowed.
     """
 
     def __init__(self, limit: str, retry_after: float) -> None:
@@ -135,12 +133,12 @@ class RateExceeded(PeerError):
 
 
 class RequestTimedOut(PeerError, trio.TooSlowError):
-    """The deadline of an `async with conn.request():` block was over before its end."""
+    """The deadline of an `async with conn.request():` block passed before the end of the block."""
 
 
 class AddressUnavailable(MachineError, OSError):
-    """The address cannot be listened on: in use, not ours, too long, or not allowed. `errno` is the
-    system's.
+    """The address cannot be listened on: it is in use, not one of this machine, too long, or not allowed.
+    `errno` is that of the system call.
     """
 
     def __init__(self, errno: int | None, message: str) -> None:
@@ -148,8 +146,9 @@ class AddressUnavailable(MachineError, OSError):
 
 
 class CertificateRefused(MachineError):
-    """The files of a certificate cannot be used: they cannot be read, are not whole, do not belong together,
-    or are out of date. `__cause__` is what the ssl module or the system said, if it said anything.
+    """The files of a certificate cannot be used: they cannot be read, are incomplete, do not belong together,
+    or have expired or are not valid yet. `__cause__` is the error of the ssl module or the system, if there
+    is one.
     """
 
 

@@ -1,4 +1,4 @@
-"""What happened: frozen event classes, the causes for which things end, and the Observer protocol.
+"""Events: frozen classes, the causes for which connections and requests end, and the Observer protocol.
 
 Rules of this file:
 
@@ -22,23 +22,23 @@ class Cause(enum.StrEnum):
 
     #: The handler returned.
     FINISHED = "finished"
-    #: The handler raised an exception that was not the peer's doing.
+    #: The handler raised an exception of its own.
     FAILED = "failed"
-    #: The peer went away in the middle, or broke a rule of the protocol.
+    #: The peer disconnected in the middle, or broke a rule of the protocol.
     PEER = "peer"
-    #: Still busy when the grace of a drain was over.
+    #: Still busy at the end of the grace period of a drain.
     DRAIN = "drain deadline"
-    #: `Timeouts.idle` was over.
+    #: `Timeouts.idle` has passed.
     IDLE = "idle"
-    #: `Timeouts.request` was over.
+    #: `Timeouts.request`, or the timeout of `conn.request()`, has passed.
     REQUEST = "request"
-    #: `Timeouts.send` was over.
+    #: `Timeouts.send` has passed.
     SEND = "send"
-    #: `Timeouts.handshake` was over, or the handshake failed.
+    #: `Timeouts.handshake` has passed, or the handshake failed.
     HANDSHAKE = "handshake"
-    #: A cancellation from around the server.
+    #: Cancelled from outside of the server, or cut at the control socket.
     PARENT = "parent"
-    #: One too many for `Limits`: served by the overflow handler, if there is one, and closed.
+    #: Over one of the `Limits`, served by the overflow handler, and closed.
     OVERFLOW = "overflow"
 
     __hash__ = str.__hash__  # an Enum's own is a Python function, and one is counted for each connection
@@ -46,7 +46,7 @@ class Cause(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class Event:
-    """What all events say: the name of the `server`, and the `time` in seconds of trio's clock
+    """The base of all events: the name of the `server`, and the `time` in seconds of trio's clock
     (`trio.current_time`).
     """
 
@@ -56,7 +56,7 @@ class Event:
 
 @attrs.frozen(kw_only=True)
 class ConnectionEvent(Event):
-    """What all events of one connection say: its number (`connection`, unique in its server) and its
+    """The base of all events of one connection: its number (`connection`, unique in its server) and its
     `peer`.
     """
 
@@ -67,9 +67,9 @@ class ConnectionEvent(Event):
 @final
 @attrs.frozen(kw_only=True)
 class ServerStarted(Event):
-    """The server is listening on `addresses`. Its connections have these `timeouts` (None: a compat server),
-    with `session_idle` (`Sessions.idle`) for `Timeouts.idle`, and `lifetime` seconds in all
-    (`Policy.request_timeout`).
+    """The server listens on `addresses`. `timeouts` are those of its connections (None for a compat server),
+    `session_idle` is `Sessions.idle`, which is used instead of `Timeouts.idle`, and `lifetime` is
+    `Policy.request_timeout`; both are None for servers without them.
     """
 
     addresses: tuple[Address, ...]
@@ -114,7 +114,7 @@ class AcceptFailed(Event):
 @final
 @attrs.frozen(kw_only=True)
 class LimitReached(Event):
-    """`max_connections` are being served: what comes now waits or is turned away, until one of them ends."""
+    """The limit of connections is reached, with `active` ones: new ones wait, or are refused."""
 
     active: int
 
@@ -122,8 +122,8 @@ class LimitReached(Event):
 @final
 @attrs.frozen(kw_only=True)
 class RateReached(Event):
-    """Work came faster than a rate allows: `limit` is the option of `Limits` that says so. It waits for
-    `delay` seconds; None: a request was refused.
+    """Connections or requests came faster than a rate allows: `limit` is the name of that option of `Limits`.
+    The next one waits for `delay` seconds; None if a request was refused.
 
     For the rate of all connections it is emitted when the first one must wait, and again only after one did
     not have to; `peer` is then None. For requests it is emitted each time.
@@ -147,8 +147,8 @@ class SheddingStarted(Event):
 @final
 @attrs.frozen(kw_only=True)
 class SheddingEnded(Event):
-    """The server has caught up, after `duration` seconds in which `refused` connections were turned away, and
-    one more in which none was. Not emitted if the server ends before.
+    """The server refuses no new connections for its lag any more: `refused` ones were refused in `duration`
+    seconds, and then none for one second. Not emitted if the server ends before.
     """
 
     duration: float
@@ -172,7 +172,9 @@ class Refused(Event):
 @final
 @attrs.frozen(kw_only=True)
 class ConnectionOpened(ConnectionEvent):
-    """Accepted and counted; its task is about to start. `local` is the address that the peer connected to."""
+    """A connection was accepted and counted, and its task starts next. `local` is the address that the peer
+    connected to.
+    """
 
     local: Address
 
@@ -180,9 +182,9 @@ class ConnectionOpened(ConnectionEvent):
 @final
 @attrs.frozen(kw_only=True)
 class HandshakeFinished(ConnectionEvent):
-    """PROXY header and TLS handshake are done, `duration` seconds after the accept; `peer` is the one the
-    header named. `tls_version` is as in `TlsInfo`, and "DTLS" for each version of that. Not emitted
-    for TLS that a handler begins (`Connection.start_tls`).
+    """The PROXY header was read and the TLS handshake is complete, `duration` seconds after the accept;
+    `peer` is the client that the header named. `tls_version` is as in `TlsInfo`; for DTLS it is "DTLS" for
+    all versions. Not emitted for a handshake that a handler begins (`Connection.start_tls`).
     """
 
     duration: float
@@ -194,8 +196,8 @@ class HandshakeFinished(ConnectionEvent):
 @final
 @attrs.frozen(kw_only=True)
 class HandshakeRefused(ConnectionEvent):
-    """PROXY header or TLS handshake failed with `error`; None: it took too long, or had not begun when others
-    came (`Refused` says so). The connection is closed.
+    """The PROXY header or the TLS handshake failed with `error`; None if it took too long, or was cut for
+    another handshake (then there is a `Refused`, too). The connection is closed.
     """
 
     error: BaseException | None
@@ -212,8 +214,8 @@ class HandlerStarted(ConnectionEvent):
 @final
 @attrs.frozen(kw_only=True)
 class CertificatesReloaded(Event):
-    """The files of the server's certificates had changed, and new handshakes have what is in them: for the
-    server names `names`, the first of them valid until `not_after` (seconds since 1970).
+    """The files of the server's certificates had changed and were loaded, for new handshakes: `names` are the
+    server names in them, and the first certificate is valid until `not_after` (seconds since 1970).
     """
 
     names: tuple[str, ...]
@@ -223,8 +225,8 @@ class CertificatesReloaded(Event):
 @final
 @attrs.frozen(kw_only=True)
 class CertificatesRefused(Event):
-    """The files of the server's certificates have changed, and cannot be used: `error` says why. Handshakes
-    go on with what was loaded before.
+    """The files of the server's certificates have changed and cannot be used; `error` has the reason.
+    Handshakes use the certificates that were loaded before.
     """
 
     error: BaseException
@@ -233,7 +235,7 @@ class CertificatesRefused(Event):
 @final
 @attrs.frozen(kw_only=True)
 class RequestStarted(ConnectionEvent):
-    """The first byte of a request is here, or a block `conn.request()` was entered."""
+    """The first byte of a request has arrived, or a block `conn.request()` was entered."""
 
 
 @final
@@ -248,7 +250,9 @@ class RequestFinished(ConnectionEvent):
 @final
 @attrs.frozen(kw_only=True)
 class HandlerFailed(ConnectionEvent):
-    """The handler raised `error`; its connection is closed, the server goes on."""
+    """The handler, or an `on_error` function, raised `error`; its connection is closed, and the server goes
+    on.
+    """
 
     error: BaseException
 
@@ -309,8 +313,8 @@ class DrainAnnounced(Event):
 @final
 @attrs.frozen(kw_only=True)
 class DrainStarted(Event):
-    """Nothing new is taken; `active` connections are being served, `idle` of them idle, and have `grace`
-    seconds.
+    """A drain has begun: no new connections are accepted. `active` connections are served, `idle` of them are
+    in an idle wait, and busy ones have `grace` seconds.
     """
 
     grace: float
@@ -350,7 +354,7 @@ class Observer(Protocol):
 @final
 @attrs.frozen(kw_only=True)
 class ObserverFailed(Event):
-    """`observer` raised `error`, and was taken off."""
+    """`observer` raised `error`, and was removed."""
 
     observer: Observer
     error: Exception

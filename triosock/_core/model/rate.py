@@ -1,7 +1,7 @@
-"""How often: a `Rate` as a value.
+"""`Rate`: how often something may happen, as a value.
 
-The rule: a rate that exists can be kept. Zero, NaN, what is negative and what is infinite are errors when it
-is made; "no limit" is None where a rate is wanted, and no rate.
+The rule: a `Rate` is a positive, finite rate. Zero, NaN, and negative and infinite numbers are errors when it
+is made; None in the place of a `Rate` means no limit.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import attrs
 
 from .checks import is_number
 
-#: No machine serves more than that in Python, and the clock has no finer steps to tell them apart by.
+#: More than any Python server serves in a second; the clock cannot tell shorter intervals apart.
 MOST_PER_SECOND: Final = 1_000_000.0
 
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -40,15 +40,16 @@ def _default_burst(rate: Rate) -> float:
 @final
 @attrs.frozen
 class Rate:
-    """So many in so much time: ``Rate(20, per=1, burst=40)``.
+    """A rate, such as 20 in a second and up to 40 at once: ``Rate(20, per=1, burst=40)``.
 
-    A token bucket: it holds `burst` tokens at first and at most, `count` more come back each `per` seconds,
-    one by one, and each piece of work takes one.
+    It is a token bucket: it begins with `burst` tokens, its maximum; `count` tokens are added in `per`
+    seconds, one by one; and each connection, request or datagram takes one.
 
     Args:
       count: a number above 0; 0.5 is one in two seconds.
-      per: seconds above 0.
-      burst: how many at once after a quiet time, a number from 1 on; without it `count` (1 if that is less).
+      per: seconds, above 0.
+      burst: the number that is allowed at once after a quiet time, from 1 on; the default is `count`, or 1 if
+        that is less.
 
     All are finite, and `count` / `per` is a million at most. Raises: TypeError, ValueError, which name the
     argument.
@@ -69,12 +70,12 @@ class Rate:
 
     @property
     def interval(self) -> float:
-        """Seconds from one token to the next."""
+        """The seconds between two tokens."""
         return self.per / self.count
 
     @classmethod
     def parse(cls, text: str) -> Rate:
-        """Return the rate that `text` writes, as on the command line and in configuration files:
+        """Return the rate in `text`, which is written as on the command line and in configuration files:
         ``COUNT/PERIOD`` or ``COUNT/PERIOD:BURST``, where the period is s, m or h with a number before it or
         none: ``20/s:40``, ``100/10s``, ``600/m``.
 

@@ -1,12 +1,11 @@
-"""Where one message ends and the next begins: pure functions over a buffer, no input or output.
+"""Framers, which find the end of each message in a buffer: pure functions without input or output.
 
 Rules of this file:
 
-1. A framer takes a whole frame off the front of the buffer, or nothing: what is incomplete stays, byte for
-   byte.
-2. A framer looks at each byte a bounded number of times, however small the pieces are that a peer sends it
-   in.
-3. A framer says no as soon as the limit must be broken, not when the memory has been filled.
+1. A framer takes a whole frame from the beginning of the buffer, or nothing: an incomplete frame stays as it
+   is.
+2. A framer looks at each byte a bounded number of times, even if a peer sends the bytes in small pieces.
+3. A framer raises as soon as the frame must exceed the limit, before the memory is used.
 
 Every framer has `split(buffer) -> bytes | None` (the next payload, or None if more bytes are needed;
 FrameTooLarge and FrameMalformed are the peer's fault) and `join(payload) -> bytes`, its inverse for sending.

@@ -1,4 +1,4 @@
-"""What a PROXY protocol header says, as a value; and the bytes that say it.
+"""A PROXY protocol header as a value, and the bytes of a header.
 
 The text that counts is HAProxy's proxy-protocol.txt, with its revision of April 2026. Rules of this file:
 
@@ -54,7 +54,7 @@ _TLS_VERSION, _TLS_COMMON_NAME, _TLS_CIPHER, _TLS_SIGNATURE, _TLS_KEY = range(0x
 @final
 @attrs.frozen(kw_only=True)
 class ProxyTls:
-    """The TLS connection between client and proxy, as the proxy tells it.
+    """The TLS connection between client and proxy, as the proxy describes it.
 
     `used`: whether there was one. `certificate`: whether the client showed one, on this connection or earlier
     in its TLS session; `verified`: whether the proxy found it good (False without one). The rest is text, or
@@ -98,7 +98,7 @@ def _check_tlvs(
 @final
 @attrs.frozen(kw_only=True)
 class ProxyHeader:
-    """What a proxy says of a connection.
+    """The PROXY header of a connection.
 
     `version` (1 or 2); `command`: "PROXY", or "LOCAL" for a connection of the proxy's own, such as a health
     check; `source` and `destination`: the client's address and the one that it connected to, both or neither;
@@ -149,7 +149,7 @@ class ProxyHeader:
 
     @property
     def unique_id(self) -> bytes | None:
-        """The proxy's own name of this connection, up to 128 bytes."""
+        """The identifier that the proxy gave to this connection, up to 128 bytes."""
         return self.get(TLV_UNIQUE_ID)
 
     @property
@@ -159,7 +159,7 @@ class ProxyHeader:
 
     @property
     def tls(self) -> ProxyTls | None:
-        """What the proxy says of the TLS between the client and itself."""
+        """The TLS connection between the client and the proxy; None if the header has nothing about it."""
         value = self.get(TLV_TLS)
         return None if value is None else _parse_tls(value)
 
@@ -209,7 +209,7 @@ def _decode(value: bytes) -> str:
 
 
 def build_header(header: ProxyHeader, *, checksum: bool = False) -> bytes:
-    """Return the bytes that say this, to be sent before all others (in each datagram: before its payload).
+    """Return the bytes of a header, which are sent before all others (in each datagram: before its payload).
 
     A CRC32C among the TLVs is calculated anew; `checksum` adds one if there is none. Raises: ValueError if a
     host is no IP address, a path or the whole does not fit, or version 1 shall have a checksum.

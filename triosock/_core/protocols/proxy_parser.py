@@ -1,14 +1,14 @@
-"""The PROXY protocol, versions 1 and 2: who the client really is, when a proxy stands before us.
+"""The PROXY protocol, versions 1 and 2: a proxy sends the address of the client before its first byte.
 
 Section numbers are those of HAProxy's proxy-protocol.txt. Rules of this file:
 
-1. **Not one byte beyond the header is read.** What follows belongs to TLS or to the handler. So `missing()`
-   says of any beginning how many more bytes are *sure* to be part of the header, and no more than that is
-   ever asked for.
-2. **Whether a header is due is configured, never guessed** (section 2). It is never optional: a peer that may
-   choose whether to send a header may choose the address that it appears under.
-3. **A header is believed only if it comes from a trusted peer**; what becomes of the others is said by
-   `ProxyPolicy.untrusted`.
+1. **Not one byte beyond the header is read.** The bytes after it belong to TLS or to the handler. So
+   `missing()` returns, for any beginning of a header, the number of further bytes that are certainly part of
+   it, and no more than that is received at once.
+2. **Whether a header is expected is configured, never guessed** (section 2). It is never optional: a peer
+   that may choose whether to send a header may choose its own address.
+3. **A header is used only if it comes from a trusted peer**; `ProxyPolicy.untrusted` says what happens to
+   other peers.
 4. **A wrong header is refused as soon as it must be wrong**, by a ProxyHeaderError, and never interpreted in
    part.
 """
@@ -87,20 +87,19 @@ class ProxyPolicy:
     """The peers that must send a PROXY header, and the ones that are trusted.
 
     `trusted`
-        Networks ("10.0.0.0/8", "fd00::/8", one address), and "unix" for all who reach a Unix socket. From
-        them a header must come, and it is believed. The default is this machine. Peers within this process
-        (memory streams) are trusted always.
+        Networks ("10.0.0.0/8", "fd00::/8", one address), and "unix" for all peers of a Unix socket. These
+        peers must send a header, and it is used. The default is this machine. Peers within this process
+        (memory streams) are always trusted.
     `untrusted`
-        What becomes of all others: ``"refuse"`` closes the connection (go-proxyproto's REJECT, and what "MUST
-        NOT guess" asks for on a port that only proxies should reach); ``"ignore"`` wants a header from them
-        too, and does not believe it (IGNORE); ``"direct"`` serves them as who they are, and leaves every byte
-        to the handler (SKIP). Its USE, a header from those who care to send one, is not offered: see the
-        rules at the top.
-    `max_connections_per_proxy`
-        Connections of one proxy at once, from 1 on; one too many is refused. No limit by default, for a proxy
-        stands for many clients: `Limits.max_connections_per_peer` and `max_connections_per_network` count
-        these, by the address in the header. A connection of the proxy's own (a health check: LOCAL, UNKNOWN)
-        counts for the proxy only.
+        What happens to all other peers: ``"refuse"`` closes the connection (go-proxyproto's REJECT, and what
+        "MUST NOT guess" requires on a port that only proxies should reach); ``"ignore"`` requires a header
+        from them too, and does not use it (IGNORE); ``"direct"`` serves them under their own address, and
+        leaves every byte to the handler (SKIP). Its USE, an optional header, is not offered: see the rules at
+    the top. `max_connections_per_proxy`
+        Connections of one proxy at once, from 1 on; further ones are refused. No limit by default, since a
+        proxy has many clients: `Limits.max_connections_per_peer` and `max_connections_per_network` count
+        these, by the address in the header. A connection of the proxy itself (a health check: LOCAL, UNKNOWN)
+        counts only for the proxy.
     """
 
     trusted: tuple[str, ...] = attrs.field(default=("127.0.0.0/8", "::1/128", "unix"), converter=_to_names)
@@ -113,7 +112,7 @@ class ProxyPolicy:
     )
 
     def trusts(self, peer: Address) -> bool:
-        """Whether a header from `peer` is due and believed."""
+        """Whether `peer` must send a header, and it is used."""
         if isinstance(peer, (UnixAddress, MemoryAddress)):
             return isinstance(peer, MemoryAddress) or "unix" in self.trusted
         try:
@@ -126,12 +125,12 @@ class ProxyPolicy:
         return any(address in network for network in self._networks)
 
     async def admit(self, peer: Address, receive: Receive) -> ProxyHeader | None:
-        """Read the header that is due from `peer`, if one is. The caller bounds the time (section 2: >= 3 s).
+        """Read the header of `peer`, if one is expected. The caller bounds the time (section 2: >= 3 s).
 
-        Returns: the header; None if the real addresses stand whatever it says, or none is due. A checkpoint
-        if it reads.
+        Returns: the header; None if it is ignored, or none is expected. A checkpoint if it reads.
 
-        Raises: ProxyHeaderError, also for a peer that is refused; what `receive` raises.
+        Raises: ProxyHeaderError, also for a peer that is refused; what `receive` raises. Cancellation: what
+        was read is lost, so that the connection can only be closed.
         """
         if self.trusts(peer):
             return await read_header(receive)

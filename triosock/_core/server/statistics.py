@@ -21,10 +21,11 @@ class ServerStatistics:
     `accept_errors`, `received` and `sent` (bytes) only grow, and so does `limited`: requests that came faster
     than a rate of `Limits`, by the name of that option. `suspended` and `draining` are those of the server.
 
-    `limit` is how many may be active at once now: `Limits.max_connections`, or less with `Limits.adaptive`,
-    which does not count those that only wait for their peers to close.
-    `lag` is how long what comes has to wait for its turn, in seconds, and `shedding` whether it is turned
-    away for that. They are inf, 0.0 and False for servers that do not have them (DTLS, compat).
+    `limit` is the present maximum of active connections: `Limits.max_connections`, or less with
+    `Limits.adaptive`, which does not count those that only wait for their peers to close. `lag` is the time
+    in seconds for which a new connection or task waits for the event loop, and `shedding` says whether new
+    connections are refused because of it. They are inf, 0.0 and False for DTLS and compat servers, which do
+    not measure them.
     """
 
     active: int

@@ -94,11 +94,11 @@ class CertificateFiles:
       chain: path of a PEM file: the server's own certificate first, then that of its issuer, and so on. The
         root need not be there.
       key: path of the PEM file with its private key; None if it is in `chain`.
-      password: of an encrypted key: a str, bytes, or a function of no arguments that returns one, called at
-        each loading, then in a thread of its own.
-      names: which server names it is for, each exact (``"www.example.org"``) or a wildcard for one label
-        (``"*.example.org"``); none for those that the certificate itself names (its subjectAltName; a common
-        name counts no more, RFC 9525).
+      password: the password of an encrypted key: a str, bytes, or a function without arguments that returns
+        one. The function is called at each loading; in a worker thread, if files are loaded during a
+      handshake. names: which server names it is for, each exact (``"www.example.org"``) or a wildcard for one
+        label (``"*.example.org"``); none for those that the certificate itself names (its subjectAltName; a
+        common name counts no more, RFC 9525).
 
     Raises: TypeError, ValueError. The files are not looked at before they are loaded.
     """

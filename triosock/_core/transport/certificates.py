@@ -71,33 +71,32 @@ class _Set:
 
 @final
 class Certificates:
-    """The certificates of a server, by name, which can be loaded anew while it serves. To be given wherever
-    an `ssl.SSLContext` of a server is: as ``tls=`` to `serve_*`, and to `Connection.start_tls`; to any number
-    of servers at once.
+    """The certificates of a server, by server name, which can be loaded again while it serves. It can be used
+    wherever a server takes an `ssl.SSLContext`: as ``tls=`` of `serve_*`, and in `Connection.start_tls`; by
+    any number of servers at once.
 
     Args:
       files: each a `CertificateFiles`, or the path of one file with chain and key; at least one. The first
-        is also for clients that name no server, or one that none is for. If two are for one name, the one
-        given first has it. An exact name goes before a wildcard.
+        one also serves clients that send no server name, or an unknown one. If two have the same name, the
+        first of them is used. An exact name takes precedence over a wildcard.
       configure: a function of one `ssl.SSLContext`, called with each new context, to set what all of them
         have in common: versions, ciphers, protocols (ALPN), ``verify_mode``. It must not set
         ``sni_callback``. When files are loaded during a handshake, it is called in its own thread.
       roots: path of a PEM file; each chain must then lead to a certificate in it, so that an issuer left out
         is noticed. ``ssl.get_default_verify_paths().cafile`` is the system's. None: each certificate must be
         signed by the next one in its file.
-      strict: refuse clients that ask for a name that none is for (the alert unrecognized_name), rather than
-        to answer with the first.
-      check_dates: refuse what has expired or is not valid yet, by the clock of the machine at the moment of
-        the loading. False for machines that begin with a wrong clock.
-      check_every: look whether the files have changed, at a handshake, once in so many seconds at most, and
-        load them if they have; from 0 on, `math.inf` for never. A look is one stat(2) for each file; the
-        loading is done in a thread. What came of it is an event, `CertificatesReloaded` or
-        `CertificatesRefused`.
+      strict: refuse clients that send an unknown server name (alert unrecognized_name), instead of serving
+        them with the first certificate.
+      check_dates: refuse certificates that have expired or are not valid yet, by the clock of the machine at
+        the moment of the loading. False is for machines that boot with a wrong clock.
+      check_every: the seconds, from 0 on, after which a handshake checks whether the files have changed, and
+        loads them if so; `math.inf` for never. A check is one stat(2) for each file; the files are loaded in
+        a thread. The result is an event, `CertificatesReloaded` or `CertificatesRefused`.
 
     Raises: CertificateRefused if one of them cannot be used; TypeError, ValueError.
 
-    New handshakes have the new certificates; connections and handshakes that have begun keep theirs. TLS
-    sessions begun before are not resumed: these clients do a full handshake.
+    New handshakes use the new certificates; connections and handshakes in progress keep the old ones. Earlier
+    TLS sessions are not resumed: their clients do a full handshake.
     """
 
     #: The signature of the files that were last loaded, or refused.
@@ -141,26 +140,26 @@ class Certificates:
 
     @property
     def context(self) -> ssl.SSLContext:
-        """The context for the next handshake, for other libraries: it picks the certificate by the name that
-        the client asks for. It is another one after each loading.
+        """The context for the next handshake, for other libraries. It selects the certificate by the server
+        name that the client sends. After each loading it is another object.
         """
         return self._set.default
 
     @property
     def loaded(self) -> tuple[LoadedCertificate, ...]:
-        """What is served now, in the order in which the files were given."""
+        """The certificates in use, in the order of the files."""
         return self._set.loaded
 
     @property
     def error(self) -> CertificateRefused | None:
-        """Why the files were refused when they were last loaded; None if they are what is served."""
+        """The error of the last loading; None if it succeeded, and its certificates are in use."""
         return self._error
 
     def reload(self) -> None:
-        """Load all files anew, and serve with them from the next handshake on. All or nothing.
+        """Load all files again, and use them from the next handshake on: all of them or none.
 
-        Raises: CertificateRefused, which says what is wrong; what was served before is served on. Blocks for
-        as long as the files take to be read, and some milliseconds for each. May be called in any thread.
+        Raises: CertificateRefused, with the reason; then the certificates in use stay. Blocks while the files
+        are read, and for some milliseconds for each. May be called in any thread.
         """
         with self._loading:
             self._take()
