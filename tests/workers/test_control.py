@@ -18,7 +18,9 @@ from tests.event_readers import read, reading
 from triosock.cli import main
 from triosock.observe import control as observe_control
 from triosock.observe.control import parse_tree
+from triosock.observe.event_stream import EventStream
 from triosock.workers import control, control_client
+from triosock.workers.events import _pass_on
 from triosock.workers.metrics import merge_metrics
 
 from .conftest import HERE, PATIENCE, ask, controlled, dial, occupy, processes, until
@@ -235,3 +237,20 @@ async def test_an_answer_that_is_no_json_object_is_an_error_of_that_worker(line)
             "error": "its answer is no JSON object"
         }
         nursery.cancel_scope.cancel()
+
+
+async def test_a_worker_with_code_that_answers_otherwise_ends_no_stream_of_events():
+    async def answer(conn: triosock.Connection) -> None:
+        async for _ in conn.lines():
+            await conn.send_all(b'{"error": "kinds is something else now"}\n')
+
+    name = f"triosock-test-{secrets.token_hex(8)}"
+    stream = EventStream()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(triosock.serve_unix, answer, f"\0{name}")
+        await _pass_on(SimpleNamespace(control=name, number=1, id=7), stream, None)
+        nursery.cancel_scope.cancel()
+    (line,) = (await stream.receive()).splitlines()
+    told = json.loads(line)
+    assert (told["event"], told["worker"]) == ("WorkerSilent", 1)
+    assert "kinds is something else now" in told["error"]

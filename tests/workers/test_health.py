@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -14,8 +15,10 @@ import pytest
 import trio
 
 import triosock
+from tests.event_readers import read, reading
 from tests.health.client import get
 from tests.programs import running
+from triosock.workers import control
 
 from .conftest import HERE, PATIENCE, ask, controlled, dial, occupy, processes, service, until
 from .test_control import request
@@ -45,6 +48,15 @@ async def test_the_service_is_ready_while_a_worker_is_and_it_does_not_drain() ->
             assert await ask(client, "go on") == "waited"
     with pytest.raises(OSError, match=r".*"):
         await probe(port)
+
+
+async def test_as_many_readers_of_events_as_there_may_be_take_nothing_out(tmp_path) -> None:
+    async with controlled(tmp_path, workers=1, health=HEALTH) as (workers, path):
+        async with contextlib.AsyncExitStack() as readers:
+            for _ in range(int(control.LIMITS.max_connections)):
+                conn = await readers.enter_async_context(reading(path))
+                assert (await read(conn, 1, PATIENCE))[0]["event"] == "WorkerReady"
+            assert await probe(port_of(workers)) == (200, "ready")
 
 
 async def test_a_crash_and_a_restart_take_nothing_out() -> None:

@@ -23,7 +23,7 @@ import trio
 
 from .. import Connection, FrameTooLarge
 from .._core.model.node import Node
-from ..observe.control import LIMITS, parse_tree
+from ..observe.control import parse_tree
 from ..observe.text import count, duration, printable
 from ..observe.treeview import format_tree, tree_lines
 from .arguments import Commands, OperatingSystemError, UsageError
@@ -143,7 +143,7 @@ async def _show_socket(arguments: argparse.Namespace, show: Show) -> None:
             if node is None and not seen:
                 raise OperatingSystemError(
                     f"{printable(arguments.socket)} does not answer: it serves only its own user, "
-                    f"and {LIMITS.max_connections:.0f} connections at a time"
+                    "and a few connections at a time"
                 )
             if node is None:
                 print("the program has ended", file=sys.stderr)

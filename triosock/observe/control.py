@@ -54,7 +54,7 @@ NAME: Final = "triosock control"
 #: Servers for the program's own operation: verbs do not reach them, and they do not count for readiness.
 HIDDEN: Final = (NAME, "triosock health")
 #: A few clients at a time; one that stops reading is cut after five seconds.
-LIMITS: Final = Limits(max_connections=8, overflow="reject")
+LIMITS: Final = Limits(max_connections=16, overflow="reject")
 TIMEOUTS: Final = Timeouts(idle=300, send=5, request=10, grace=0)
 #: Events by their names.
 EVENTS: Final = {
@@ -137,6 +137,7 @@ async def serve_replies(
     reply: Callable[[Request], Awaitable[Reply]],
     stream: Callable[[Connection, Collection[str] | None], Awaitable[None]],
     *,
+    limits: Limits = LIMITS,
     task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED,
 ) -> DrainReport:
     """Answer each request, a JSON object in a line, with the object that `reply` returns; for a request for
@@ -162,7 +163,7 @@ async def serve_replies(
             conn.set_timeouts(request=TIMEOUTS.request)  # for the next one
 
     return await serve_listeners(
-        answer, [listener], limits=LIMITS, timeouts=TIMEOUTS, name=NAME, task_status=task_status
+        answer, [listener], limits=limits, timeouts=TIMEOUTS, name=NAME, task_status=task_status
     )
 
 

@@ -20,6 +20,7 @@ import trio
 from .._core.listeners.listener import SocketListener
 from .._core.model.checks import check_int
 from .._core.model.node import Node
+from ..observe.control import LIMITS as WORKER_LIMITS
 from ..observe.control import NAME, NO_VERBS, Reply, Request, limit_of, parse_tree, serve_replies
 from .control_client import ask
 from .events import stream_events
@@ -31,12 +32,17 @@ if TYPE_CHECKING:
     from .service import Workers
     from .values import WorkerStatus
 
+#: Each client may have a connection to each worker, and the health endpoint one more: fewer than a worker
+#: admits, so that readers of events never keep a probe out.
+LIMITS: Final = attrs.evolve(WORKER_LIMITS, max_connections=WORKER_LIMITS.max_connections // 2)
 _WORKER_VERBS: Final = ("suspend", "resume", "cut")
 
 
 async def serve_control(workers: Workers, listener: SocketListener, verbs: bool) -> None:
     """Answer at the control socket until cancelled."""
-    await serve_replies(listener, partial(_reply, workers, verbs), partial(stream_events, workers))
+    await serve_replies(
+        listener, partial(_reply, workers, verbs), partial(stream_events, workers), limits=LIMITS
+    )
 
 
 async def _reply(workers: Workers, verbs: bool, request: Request) -> Reply:

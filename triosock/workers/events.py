@@ -16,6 +16,7 @@ import trio
 from .._core.stream.connection import Connection
 from ..observe.control import send_stream
 from ..observe.event_stream import FOLLOWS, EventStream, note
+from ..observe.text import printable
 from .control_client import open_request
 from .worker import Worker
 
@@ -60,9 +61,19 @@ async def _pass_on(worker: Worker, stream: EventStream, kinds: Collection[str] |
             while data := await sock.recv(1 << 16):
                 *lines, pending = (pending + data).split(b"\n")
                 for line in lines:
-                    fields = json.loads(line)
+                    fields = _parse(line)
                     if fields["event"] == FOLLOWS:
                         fields = {"event": "WorkerReady", "process": worker.id, "time": fields["time"]}
                     stream.put({"worker": worker.number, **fields})
-    except OSError as error:
+    except (OSError, ValueError) as error:
         stream.put(note("WorkerSilent", error=str(error), **_whose(worker)))
+
+
+def _parse(line: bytes) -> dict[str, object]:
+    """Return the fields of an event. Raises: ValueError if a line has none: a worker that was replaced may
+    have other code than this process.
+    """
+    fields = json.loads(line)
+    if not isinstance(fields, dict) or "event" not in fields:
+        raise ValueError(f"no event, but {printable(fields)}")
+    return fields
