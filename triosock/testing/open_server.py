@@ -1,4 +1,5 @@
-"""A server for the length of a block, with clients, and a check at the end that nothing is left.
+"""`open_server`: a server for the length of a block, with clients, and a check at its end that nothing is
+left.
 
     async with open_server(handler, limits=Limits(max_connections=2)) as served:
         client = await served.connect()

@@ -1,8 +1,9 @@
-"""A client of the world: a task whose network errors must have an excuse.
+"""A client of the world: a task whose network errors must have a reason.
 
-The rule: **a client may get a network error only for a reason**: a fault of the network, a crash, or a
-server that was draining before its request (see `connection.py`). A network error without such a reason
-fails the run, as every other exception does. It is checked after the run, when it is known how its
+The rule: **a client may get a network error only for a reason**: a fault of the network, a crash or
+cancellation of the server, a limit that refused it, a timeout of the server on a slow network, the end of a
+grace period, or a drain that began before its request (see `connection.py`). A network error without such a
+reason fails the run, as every other exception does. It is checked after the run, when it is known how its
 connections ended at their servers.
 """
 
@@ -30,8 +31,8 @@ current: Final[contextvars.ContextVar[Client | None]] = contextvars.ContextVar(
 
 @final
 class Client:
-    """Returned by `World.client`. `error` is the network error that it raised, if any; `excused` is, after
-    the run, the reason for it.
+    """A client, which `World.client` returns. `error` is the network error that it raised, None without one;
+    `excused` is the reason for it, after the run.
     """
 
     def __init__(self, name: str, journal: Journal) -> None:

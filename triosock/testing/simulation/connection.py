@@ -1,9 +1,9 @@
 """A connection of the world: both ends, its faults, and whether an error of its client is excused.
 
-An error is excused if the network or a crash caused it, or if the request came too late. **The server owed
-an answer if all that the client had sent had arrived before the drain began, and nothing was answered
-since**; the first request of a newcomer, which a connection is for five seconds, may also have arrived later
-(docs/discussion/draining.md).
+An error is excused if the network, a crash, a cancellation, a limit or the end of a grace period caused it,
+or if the request came too late. **The server owed an answer if all that the client had sent had arrived
+before the drain began, and nothing was answered since**; the first request of a newcomer, which a connection
+is for five seconds, may also have arrived later (docs/discussion/draining.md).
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ class Faults:
       `jitter`: the maximum of the additional time of one piece;
       `pause`: the longest partition, and the longest wait of a slow reader.
 
-    `bandwidth` is the minimum bandwidth of a slow connection, in bytes a second (inf: none is slow).
+    `bandwidth` is the minimum bandwidth of a slow connection, in bytes a second, above 0; inf if none is
+    slow.
 
     Of each accept: `accept_errors`, a share from 0 to 1, with the errors in `errnos`.
 
@@ -81,8 +82,8 @@ class Faults:
 
     @classmethod
     def network(cls, **changes: Any) -> Faults:
-        """Return the faults of a bad network that loses nothing: latency, split data, small buffers, slow
-        readers, partitions. `changes` are fields.
+        """Return the faults of a bad network that loses nothing: latency, low bandwidth, split data, small
+        buffers, slow readers, partitions, datagrams out of order. `changes` are fields.
         """
         return attrs.evolve(
             cls(
@@ -100,7 +101,7 @@ class Faults:
 
     @classmethod
     def all(cls, **changes: Any) -> Faults:
-        """Return some of each fault. `changes` are fields."""
+        """Return some of each fault, those of servers and of the loop included. `changes` are fields."""
         return attrs.evolve(
             cls.network(
                 resets=0.1,

@@ -68,10 +68,11 @@ def simulate(
 
     Args:
       scenario: an async function of a `World`.
-      seeds: the number of seeds (from 0 on), or the seeds.
+      seeds: the number of seeds (from 0 on), or several seeds.
       faults: the amount of each fault; None for none: then only the order of tasks comes from the seed.
-      tape: run this schedule, from the report of a failure, instead of seeds.
-      choices: run choices drawn by Hypothesis (`drawn(data.draw)`), once, instead of seeds. A failure is
+      tape: run this schedule, from the report of a failure, once, instead of seeds. Its exception is raised
+        unchanged.
+      choices: run choices drawn by Hypothesis (`drawn(data.draw)`), once, instead of seeds. The exception is
         raised unchanged, for Hypothesis to shrink.
       max_seconds: the maximum of seconds of a run, on the world's clock.
       max_steps: the maximum of steps of all tasks of a run together.
@@ -86,10 +87,11 @@ def simulate(
 
     Returns: the totals of all runs.
 
-    Raises: TypeError, ValueError; SimulationFailed for a run that failed, with its exception as the cause;
+    Raises: TypeError, ValueError; SimulationFailed for a seed that failed, with its exception as the cause;
     NotDeterministic if the same seed then gave another run; NotSimulated if the scenario used a real thread,
-    socket, process or sleep; RuntimeError in a trio program, since this function runs its own;
-    KeyboardInterrupt, and what `pytest.skip` and `pytest.xfail` raise, at once.
+    socket, process or sleep; RuntimeError in a trio program, since this function runs its own, and with a
+    version of trio that cannot be simulated; KeyboardInterrupt, and what `pytest.skip` and `pytest.xfail`
+    raise, at once.
     """
     if trio.lowlevel.in_trio_run():
         raise RuntimeError("simulate() runs its own trio program: call it from a plain function")

@@ -161,13 +161,13 @@ class World:
     async def connect(
         self, server: SimulatedServer, *, host: str | None = None, peer: Address | None = None
     ) -> Connection:
-        """Connect to a server, and return the client's end, as a `Connection`, for its reading methods.
+        """Connect to a server, and return the client's end, as a `Connection`, for its reading methods. It is
+        closed at the end of the client that called this, or of the scenario.
 
         Args: `host`, the client's host (None: that of the calling client); `peer`, the address that the
         server sees.
 
-        Raises: ConnectionRefusedError if the listener is closed. Connections of a client are closed at its
-        end.
+        Raises: ConnectionRefusedError if the listener is closed. Cancellation: the attempt leaves nothing.
         """
         client = current_client.get()
         connection = await self._network.connect(
@@ -217,7 +217,9 @@ class World:
         return low + self._choices.integer(high - low)
 
     def link(self, one: str, other: str) -> Link:
-        """Return the link between two hosts: `partition()` it, `heal()` it."""
+        """Return the link between two hosts. Its `partition()` stops all that travels over it, until
+        `heal()`.
+        """
         return self._network.link(one, other)
 
     def crash(self, server: SimulatedServer | SimulatedDatagramServer) -> None:
@@ -225,8 +227,8 @@ class World:
         server.crash()
 
     def check(self, check: Callable[[], object], *, always: bool = False) -> None:
-        """Call `check` after the run, or (`always`) after every step of every task. It fails if it raises
-        AssertionError or returns False.
+        """Call `check` after the run, or (`always`) after every step of every task. The run fails if `check`
+        raises AssertionError or returns False.
         """
 
         def called() -> None:
