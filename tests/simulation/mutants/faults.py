@@ -153,7 +153,7 @@ LATER = [
     ),
     Mutant(
         "a drain waits for the first five seconds of the idle",
-        "    if entry.wire.received:\n        return 0.0\n    until =",
+        "    if entry.wire.received > entry.header_bytes:\n        return 0.0\n    until =",
         "    until =",
     ),
     Mutant(
@@ -178,7 +178,7 @@ LATER = [
     ),
     Mutant(
         "one that is sent to all the time is idle",
-        "                if self._receiving:\n                    self._renew_wait()\n",
-        "",
+        "+= len(piece)\n                if self._receiving:\n                    self._renew_wait()\n",
+        "+= len(piece)\n",
     ),
 ]
