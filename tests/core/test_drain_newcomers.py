@@ -18,7 +18,7 @@ from tests.handlers import ask, ask_line, echo, reset, shout, shout_by_wait
 from tests.servers import connected, drained
 from tests.tls import client_context, server_context
 from tests.waiting import takes, until, until_served
-from triosock import Cause, Connection, DrainScope, Limits, Timeouts, events
+from triosock import Cause, Connection, DrainScope, Timeouts, events
 from triosock._core.listeners.accept_loop import BATCH
 from triosock._core.listeners.listener import Listener
 from triosock.testing import (
@@ -84,62 +84,6 @@ async def test_the_age_counts_from_the_end_of_a_handshake_in_the_drain(
         await trio.sleep(pause)
         await client.start_tls(client_context(), server_side=False, server_hostname="localhost")
         await trio.sleep(4)
-
-
-async def work_or_greet(conn: Connection) -> None:
-    """The first one works for eight seconds; the others are greeted, and asked."""
-    if conn.id == 1:
-        await conn.receive_some()
-        await trio.sleep(8)
-        return
-    await conn.send_all(b"welcome\n")
-    await shout(conn)
-
-
-@pytest.mark.parametrize("asks", [False, True])
-@pytest.mark.parametrize("tls", [False, True])
-async def test_who_waits_long_for_a_slot_is_a_newcomer_when_it_has_one(
-    tls: bool, asks: bool, autojump_clock: Any
-) -> None:
-    options = {"tls": server_context()} if tls else {}
-    ways = {"server_side": False, "server_hostname": "localhost"}
-    limits, timeouts = Limits(max_connections=1), Timeouts(handshake=30)
-    async with connected(work_or_greet, limits=limits, timeouts=timeouts, **options) as (served, first):
-        if tls:
-            await first.start_tls(client_context(), **ways)
-        await first.send_all(b"work\n")
-        await first.aclose()
-        second = await served.connect()
-        served.server.drain(grace=60)
-        if tls:
-            await second.start_tls(client_context(), **ways)
-        assert await second.receive_exactly(8) == b"welcome\n"
-        assert trio.current_time() == 8
-        await trio.sleep(4)
-        if asks:
-            assert await ask_line(second, b"request\n") == b"REQUEST\n"
-        assert await second.receive_some() == b""
-        assert trio.current_time() == pytest.approx(12 if asks else 13, abs=0.051)
-
-
-@pytest.mark.parametrize("asks", [False, True])
-async def test_the_time_for_a_handshake_counts_from_the_slot(asks: bool, autojump_clock: Any) -> None:
-    context = {"server_side": False, "server_hostname": "localhost"}
-    limits, timeouts = Limits(max_connections=1), Timeouts(handshake=8)
-    tls = server_context()
-    async with connected(work_or_greet, limits=limits, timeouts=timeouts, tls=tls) as (served, first):
-        await first.start_tls(client_context(), **context)
-        await first.send_all(b"work\n")
-        await first.aclose()
-        second = await served.connect()
-        served.server.drain(grace=60)
-        if asks:
-            await trio.sleep(8 + 7)
-            await second.start_tls(client_context(), **context)
-            assert await second.receive_exactly(8) == b"welcome\n"
-        else:
-            with takes(8 + 8):
-                assert await second.receive_some() == b""
 
 
 @pytest.mark.parametrize("tls", [False, True])

@@ -12,6 +12,7 @@ them.
 
 from __future__ import annotations
 
+import bisect
 import collections
 import ipaddress
 import math
@@ -358,7 +359,8 @@ class Registry:
             self.grant(entry)
             return
         turn = (entry, trio.Event())
-        self._queue.append(turn)
+        # In the order of arrival, which is not that in which tasks run that were started together.
+        bisect.insort(self._queue, turn, key=lambda one: one[0].number)
         try:
             await turn[1].wait()
         except BaseException:
