@@ -186,6 +186,28 @@ def test_who_is_in_the_kernels_queue_is_served_and_who_comes_later_refused(
         socket.create_connection(address)
 
 
+def test_a_listener_with_a_longer_queue_than_the_class_says(start: Any, gate: Any) -> None:
+    class Handler(compat.StreamRequestHandler):
+        def handle(self) -> None:
+            line = self.rfile.readline()
+            if line == b"first\n":
+                gate.pass_through()
+            self.wfile.write(line.upper())
+
+    def server_activate(server: Any) -> None:
+        server.socket.listen(64)
+
+    running = start("TCPServer", Handler, server_activate=server_activate)
+    first = running.dial(b"first\n")
+    assert gate.entered.wait(20)
+    queued = [running.dial(b"%d\n" % number) for number in range(30)]
+    with running.draining(grace=60) as reports:
+        gate.opened.set()
+        assert read_all(first) == b"FIRST\n"
+        assert [read_all(client) for client in queued] == [b"%d\n" % number for number in range(30)]
+    assert reports[0].clean
+
+
 def test_a_second_drain_tightens_the_first_and_gets_its_report(start: Any, lines: Any, capsys: Any) -> None:
     running = start("ThreadingTCPServer", lines)
     with running.dial(b"half"):
@@ -201,6 +223,21 @@ def test_a_handler_may_drain_its_own_server(start: Any) -> None:
         request.sendall(str(compat.drain(server, grace=60).clean).encode())
 
     assert read_all(start("ThreadingTCPServer", drain).dial()) == b"True"
+
+
+def test_a_handler_that_has_drained_its_server_gets_no_further_request(start: Any, lines: Any) -> None:
+    class Handler(lines):  # type: ignore[misc]
+        def setup(self) -> None:
+            super().setup()
+            self.wfile.write(self.rfile.readline().upper())
+            assert self.rfile.readline() == b"drain\n"
+            self.wfile.write(str(compat.drain(self.server, grace=60).clean).encode())
+
+    running = start("ThreadingTCPServer", Handler)
+    client = running.dial(b"one\n")
+    assert client.recv(100) == b"ONE\n"
+    client.sendall(b"drain\n")
+    assert read_all(client) == b"True"
 
 
 def test_the_thread_that_serves_may_not(start: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import socket
 import threading
@@ -12,7 +13,9 @@ import trio
 
 import triosock
 from tests.compat.conftest import read_all
+from tests.waiting import in_a_thread
 from triosock import Cause, compat, events
+from triosock.compat.waiting import wakeup
 
 
 def test_a_request_beyond_its_time_is_cut_with_the_cause(start: Any, raw: Any, capsys: Any) -> None:
@@ -64,6 +67,42 @@ def test_one_request_too_many_waits_for_its_turn(start: Any, gate: Any) -> None:
     assert read_all(first) == b"one\n"
     assert read_all(second) == b"two\n"
     assert compat.statistics(running.server).peak == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "has_wakeup"),
+    [("ThreadingTCPServer", True), ("ThreadingTCPServer", False), ("GreenTCPServer", True)],
+)
+def test_handle_request_takes_none_too_many(
+    kind: str, has_wakeup: bool, lines: Any, monkeypatch: Any
+) -> None:
+    def no_descriptor(*args: Any) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    class Server(getattr(compat, kind)):  # type: ignore[misc]
+        trio_policy = compat.Policy(max_requests=1)
+        timeout = 0.0
+
+        def handle_timeout(self) -> str:
+            return "late"
+
+    with Server(("127.0.0.1", 0), lines) as server:
+        clients = [socket.create_connection(server.server_address, 20) for _ in range(2)]
+        for client in clients:
+            client.sendall(b"one\n")
+        assert server.handle_request() is None
+        assert clients[0].recv(100) == b"ONE\n"
+        assert server.handle_request() == "late"
+        server.timeout = 0.05
+        assert server.handle_request() == "late"
+        server.timeout = None
+        if not has_wakeup:
+            monkeypatch.setattr(wakeup, "_eventfd", no_descriptor)
+        with in_a_thread(server.handle_request):
+            clients[0].close()
+            assert clients[1].recv(100) == b"ONE\n"
+        clients[1].close()
+    assert compat.statistics(server).peak == 1
 
 
 @pytest.mark.parametrize("where", ["class", "server"])

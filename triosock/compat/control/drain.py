@@ -42,7 +42,8 @@ def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
     Args: `grace` in seconds from 0 on, inf for no end; None for the policy's, or 15 s. A second call during a
     drain can only tighten it, and returns the same report.
 
-    Blocks the calling thread. Called in a handler's own thread, it does not wait for that handler.
+    Blocks the calling thread. Called in a handler's own thread, it does not wait for that handler, whose next
+    idle wait ends.
 
     Raises: TypeError, ValueError for a wrong `grace`; RuntimeError in the serving thread, in a trio thread,
     and in a signal handler that interrupts another call for this server before its drain has begun, or while

@@ -9,7 +9,8 @@ Rules of this file:
 3. **The report does not wait for requests that cannot be ended.** A request that still runs `CUT_TIMEOUT`
    seconds after the cut is blocked outside its socket, or catches the exception each time: it is counted and
    described.
-4. If a handler drains its own server, its own request is not waited for.
+4. If a handler drains its own server, its own request is not waited for. As all others, it gets no further
+   request.
 """
 
 from __future__ import annotations
@@ -157,6 +158,7 @@ class DrainTarget:
                 try:
                     request_table.on_newcomer = self._spare_newcomer
                     self._watch_children()
+                    self._interrupt_own()
                     for serving in poll.servings_of(self._server):
                         serving.drain()
                     await self._run.wait_completion()
@@ -170,6 +172,13 @@ class DrainTarget:
         fields = ("finished", "failed", "left", "cancelled", "refused", "duration")
         request_table.emit(DrainFinished, **{name: getattr(report, name) for name in fields})
         return report
+
+    def _interrupt_own(self) -> None:
+        with self._request_table.lock:
+            requests = self._request_table.registry.entries()
+        for one in requests:
+            if isinstance(one, Request) and one.thread == self._own_thread:
+                one.interrupt(Cause.DRAIN)
 
     def _remove_callbacks(self) -> None:
         # Not those of the next drain, which may begin before an interrupted one has ended.

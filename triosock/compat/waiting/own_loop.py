@@ -1,4 +1,8 @@
-"""A server of `compat.serve()` that has a `serve_forever()` of its own, a loop over `handle_request()`.
+"""What `handle_request()` waits with.
+
+In nearly all cases it waits as in the standard library. There are two others: the server has
+`Policy.max_requests`; or `compat.serve()` serves it, and it has a `serve_forever()` of its own, which loops
+over `handle_request()`.
 
 Rules of this file:
 
@@ -15,10 +19,14 @@ Rules of this file:
 
 from __future__ import annotations
 
+import math
 import selectors
+from functools import partial
+from os import getpid
 from threading import get_ident
 from typing import TYPE_CHECKING
 
+from ..requests.table import SLOT
 from .poll import DEFAULT_SELECTOR, PAUSE, Waiting, servings_of
 from .wakeup import Wakeup
 
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..requests.ports import Server
+    from ..requests.table import RequestTable
 
 
 class LoopEnded(BaseException):
@@ -40,10 +49,32 @@ _running: dict[int, OwnLoop] = {}
 
 def select_of(server: Server, selector: selectors.BaseSelector) -> Callable[[float | None], object]:
     """Return what `handle_request()` of a server waits with, in its thread: the `select` of its selector, or
-    that of the loop that calls it.
+    a function that is called in the same way.
     """
     loop = _running.get(get_ident())
-    return selector.select if loop is None or loop.server is not server else loop.select_of(selector)
+    if loop is not None and loop.server is server:
+        return loop.select_of(selector)
+    request_table: RequestTable | None = vars(server).get(SLOT)
+    if request_table is None or request_table.max_requests == math.inf:
+        return selector.select
+    return partial(_select_if_room, request_table, selector)
+
+
+def _select_if_room(
+    request_table: RequestTable, selector: selectors.BaseSelector, timeout: float | None
+) -> object:
+    if request_table.pid != getpid() or not request_table.is_full:
+        return selector.select(timeout)
+    wakeup = Wakeup(None)
+    request_table.wakers.append(wakeup.signal)
+    try:
+        # Checked again, since a request may have ended before it could signal.
+        if request_table.is_full:
+            wakeup.wait(timeout)
+    finally:
+        request_table.wakers.remove(wakeup.signal)
+        wakeup.close()
+    return None  # called again for the rest of the time
 
 
 class OwnLoop:
@@ -130,4 +161,7 @@ class _OwnWait(Waiting):
             raise LoopEnded
 
     def _is_ready(self, interval: float | None) -> bool:
+        if self.request_table.is_full and not self.draining:
+            self._wakeup.wait(interval)
+            return False
         return any(key.fileobj is self.server for key, _ in self._selector.select(interval))

@@ -24,6 +24,7 @@ import math
 import select
 import selectors
 import socket
+import sys
 from os import getpid
 from threading import get_ident
 from typing import TYPE_CHECKING
@@ -54,6 +55,12 @@ POLL_FIRST_MS = 5
 
 #: Seconds (at most the poll interval) after an accept error that an immediate retry would give again.
 PAUSE = 0.1
+
+#: As it is at import, since tests replace `socket.socket`.
+_socket = socket.socket
+_TCP_INFO: int | None = getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None
+#: Where `struct tcp_info` (linux/tcp.h) has tcpi_unacked: of a listening socket, the length of its queue.
+_UNACKED = slice(24, 28)
 
 #: The maximum of datagrams that a drain takes from the kernel's buffer.
 DATAGRAMS_IN_DRAIN = 1000
@@ -164,10 +171,7 @@ class Waiting:
         """Have the loop take the requests in the kernel's queue, close the listener, and end. From any
         thread.
         """
-        # The length of the kernel's queue, which has one place more than listen(2) was given. For datagrams
-        # there is no such number.
-        stream = getattr(self.server, "socket_type", None) is not socket.SOCK_DGRAM
-        self._remaining = getattr(self.server, "request_queue_size", 0) + 1 if stream else DATAGRAMS_IN_DRAIN
+        self._remaining = _queue_length(self.server)
         self.draining = True
         self.wake()
 
@@ -275,6 +279,22 @@ class PollWait(Waiting):
             # Reset here too: a signal that comes after its flag was read would end every later wait at once.
             self._wakeup.reset()
         return False
+
+
+def _queue_length(server: Server) -> int:
+    """Return how many requests are in the kernel's queue at most. For datagrams there is no such number."""
+    if getattr(server, "socket_type", None) is socket.SOCK_DGRAM:
+        return DATAGRAMS_IN_DRAIN
+    # It has one place more than listen(2) was given, which may be another number than the class says.
+    length = int(getattr(server, "request_queue_size", 0)) + 1
+    listener = getattr(server, "socket", None)
+    if _TCP_INFO is None or not isinstance(listener, _socket):
+        return length
+    try:
+        info = listener.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _UNACKED.stop)
+    except OSError:
+        return length  # it is closed, or not of TCP
+    return max(length, int.from_bytes(info[_UNACKED], sys.byteorder))
 
 
 #: What `_ServerSelector` is unless a program has replaced it.

@@ -35,6 +35,8 @@ _eventfd: Callable[[int, int], int] | None = getattr(os, "eventfd", None)
 _pidfd_open: Callable[[int], int] | None = getattr(os, "pidfd_open", None)
 _pipe = os.pipe
 _set_blocking = os.set_blocking
+#: Seconds after which a wait that nothing can end is over, so that its caller looks for what has changed.
+WITHOUT_SIGNAL = 0.1
 #: The bytes that are written: an eventfd adds them to its counter, a pipe stores them.
 _ONE = (1).to_bytes(8, sys.byteorder)
 
@@ -87,11 +89,15 @@ class Wakeup:
                 pass
 
     def wait(self, seconds: float | None) -> None:
-        """Wait only for a signal, for `seconds` at most (None: without a limit)."""
+        """Wait only for a signal, for `seconds` at most (None: without a limit). If there was no descriptor
+        for it, for `WITHOUT_SIGNAL` seconds at most.
+        """
         assert _poll is not None
         poll = _poll()
         if self._fds:
             poll.register(self._fds[0], select.POLLIN)
+        else:
+            seconds = WITHOUT_SIGNAL if seconds is None else min(seconds, WITHOUT_SIGNAL)
         poll.poll(None if seconds is None else max(0, math.ceil(seconds * 1000)))
 
     def close(self) -> None:
