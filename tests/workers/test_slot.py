@@ -80,6 +80,29 @@ class Told:
         return self.ready_at < math.inf
 
 
+async def test_a_request_for_a_successor_that_is_cancelled_in_the_queue_starts_none(
+    autojump_clock: Any,
+) -> None:
+    made: list[Any] = []
+
+    def make(number: int) -> Any:
+        made.append(Told(number))
+        return made[-1]
+
+    drain: Any = lambda worker: worker.end.set()  # noqa: E731
+    slot = Slot(1, make, drain, lambda: None, Supervision(settle=1))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(slot.run)
+        await slot.ready.wait()
+        for _ in range(3):  # the successor of the first has begun, and settles
+            with trio.move_on_after(0.3):
+                await slot.replace()
+        assert await slot.replace() == ""
+        assert len(made) == 3
+        assert slot.worker is made[-1]
+        slot.retire()
+
+
 @pytest.mark.parametrize(("age", "before", "after"), [(5, 1, 2), (11, 0, 1)])
 async def test_a_worker_that_ends_while_its_successor_starts_was_as_old_as_it_was(
     autojump_clock: Any, age: float, before: int, after: int

@@ -33,6 +33,8 @@ class _Replace:
 
     reason: str = ""
     answered: trio.Event = attrs.field(factory=trio.Event)
+    #: No task waits for the answer: if the start has not begun, it is not wanted any more.
+    is_over: bool = False
 
     def answer(self, reason: str) -> None:
         self.reason = reason
@@ -120,8 +122,9 @@ class Slot:
             self._drain(worker)
 
     async def replace(self) -> str:
-        """Replace the worker by a successor; return "" when that has happened, or the reason why it has
-        not.
+        """Replace the worker by a successor; return "" when that has happened, or the reason why it has not.
+
+        Cancellation: a successor whose start has begun may still take over.
         """
         if self._is_retired:
             await trio.lowlevel.checkpoint()
@@ -129,7 +132,10 @@ class Slot:
         request = _Replace()
         self._send.send_nowait(request)
         self._pause.cancel(reason="triosock: a new worker is wanted now")
-        await request.answered.wait()
+        try:
+            await request.answered.wait()
+        finally:
+            request.is_over = True
         return request.reason
 
     # Its task
@@ -153,6 +159,8 @@ class Slot:
         self.ready.set()
         async for message in self._receive:
             if isinstance(message, _Replace):
+                if message.is_over:
+                    continue
                 reason = _RETIRED
                 try:
                     reason = await self._start_successor(nursery)
