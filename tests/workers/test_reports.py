@@ -28,11 +28,21 @@ def test_a_report_comes_back_as_it_was_sent():
     assert read_reports(text) == sent
 
 
-def test_a_peer_of_a_listener_of_the_users_keeps_its_name():
+@pytest.mark.parametrize(
+    "peer",
+    [
+        triosock.MemoryAddress("door"),
+        triosock.UnixAddress(""),
+        triosock.UnixAddress(b"/run/\xff \n"),
+        triosock.UnixAddress("\0name"),
+        triosock.UdpAddress("fe80::1", 7, 3),
+    ],
+)
+def test_a_peer_of_any_kind_comes_back_as_it_was_sent(peer):
     one = attrs.evolve(report(1), slowest=())
-    straggler = attrs.evolve(report(1).slowest[0], peer=triosock.MemoryAddress("door"))
+    straggler = attrs.evolve(report(1).slowest[0], peer=peer)
     (back,) = read_reports(format_reports((("x", attrs.evolve(one, slowest=(straggler,))),)))
-    assert back.slowest[0].peer == triosock.MemoryAddress("door")
+    assert back.slowest[0].peer == peer
 
 
 @pytest.mark.parametrize(("servers", "calls", "slowest"), [(1, 900, 5), (30, 40, 5), (300, 40, 0)])

@@ -9,12 +9,15 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
-from .._core.model.addresses import Address, MemoryAddress, parse_address
+from .._core.model.addresses import Address, MemoryAddress, UnixAddress, parse_address
 from .._core.model.events import Cause
 from .._core.registry.drain_report import SLOWEST, DrainReport, Straggler
 from .._worker import COUNTS, parse_reports
+
+#: The text of a Unix socket without a name, as most clients have it. It is no address that one could write.
+_NAMELESS: Final = str(UnixAddress(""))
 
 
 def read_reports(text: str) -> list[DrainReport]:
@@ -45,6 +48,8 @@ def _straggler(fields: dict[str, Any]) -> Straggler:
 
 
 def _address(text: str) -> Address:
+    if text == _NAMELESS:
+        return UnixAddress("")
     try:
         return parse_address(text)
     except ValueError:
