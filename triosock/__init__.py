@@ -3,15 +3,17 @@
 The layers; each imports only from those above it:
 
     _core/        the library itself, in nine packages; `_core/__init__.py` names them
-    broadcast     one value to many connections
+    events        the classes of events
+    broadcast     one value to many members
     handlers      handlers as classes
-    identity      who a TLS client is
+    identity      the names in a TLS client's certificate
     notify        messages to the service manager
     signals       run(): SIGTERM drains
-    workers/      several processes for one service
     observe/      consumers of events: the log and others
+    workers/      several processes for one service
     testing/      tools for testing handlers
     compat/       the standard library's socketserver, on the same core
+    dtls/         DTLS servers
     cli/          python -m triosock
 
 Importing this package imports none of them: they are imported when a name is first used. A forking server of

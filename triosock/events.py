@@ -1,6 +1,6 @@
-"""What happened: the classes of events that observers are given.
+"""The classes of events, which observers get.
 
-Their home is `_core/model/events.py`; this is their public name.
+They are defined in `_core/model/events.py`; this module is their public name.
 
     from triosock import events
 

@@ -4,9 +4,10 @@ Each sub-command has a file with two functions: `add_parser(commands)` adds its 
 and the function `run` by `set_defaults`; `run(arguments)` returns the exit code. `COMMANDS` lists these
 files.
 
-Exit codes: 0 after a drain, and when nobody reads what is printed any more; 1 for an error of the system (an
-address in use, a file that cannot be read); 2 for a wrong argument or a wrong configuration file; and 128 +
-the signal's number after a second signal.
+Exit codes: 0 after a drain, and when the reader of standard output has closed it; 1 for an error of the
+system (an address in use, a file that cannot be read), for workers that fail, and for an answer of `tell`
+that is an error; 2 for a wrong argument or a wrong configuration file; and 128 + the signal's number after a
+second signal.
 """
 
 from __future__ import annotations
