@@ -12,7 +12,7 @@ import trio.testing
 
 import triosock
 from tests.servers import drained
-from tests.waiting import until, until_arrived, until_ended, until_served
+from tests.waiting import until, until_ended, until_served
 from triosock import Cause, Limits, Timeouts
 from triosock._core.model import events
 from triosock.observe import AccessLog
@@ -102,47 +102,6 @@ async def test_what_had_arrived_before_a_drain_is_still_given(serving_dtls, dial
             go.set()
             assert (await server.wait_closed()).clean
     assert got == [b"1", b"2", b"3"]
-
-
-@pytest.mark.parametrize("when", ["in the handshake", "after it"])
-async def test_in_a_drain_the_first_datagram_of_a_newcomer_is_answered(serving_dtls, dial_dtls, when):
-    states = []
-
-    async def handler(session):
-        async for data in session:
-            states.append(session.draining)
-            await session.send(data.upper())
-
-    async with serving_dtls(handler) as server:
-        with dial_dtls(server) as channel:
-            if when == "in the handshake":
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(channel.do_handshake)
-                    await until(lambda: server.statistics().active)
-                    server.drain(grace=30)
-            else:
-                await channel.do_handshake()
-                await until(lambda: server.statistics().idle)
-                server.drain(grace=30)
-            await settle(0.01)
-            assert await exchange(channel, b"first") == b"FIRST"
-            report = await server.wait_closed()
-    assert (report.finished, report.clean, states) == (1, True, [True])
-
-
-async def test_in_a_drain_a_silent_newcomer_ends_after_five_seconds(serving_dtls, dial_dtls, mock_clock):
-    async with serving_dtls(echo) as server:
-        with dial_dtls(server) as channel:
-            await channel.do_handshake()
-            await until_arrived(lambda: server.statistics().idle)
-            server.drain(grace=30)
-            await settle()
-            mock_clock.jump(4.9)
-            await settle()
-            assert server.statistics().active == 1
-            mock_clock.jump(0.2)
-            report = await server.wait_closed()
-    assert (report.finished, report.cancelled) == (1, 0)
 
 
 async def test_at_the_deadline_of_a_drain_the_busy_are_cut(serving_dtls, dial_dtls):

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Final, final
 import trio
 
 from .._core.model.addresses import Address
-from .._core.model.events import Cause, HandlerStarted, HandshakeFinished, HandshakeRefused
+from .._core.model.events import (
+    Cause,
+    HandlerStarted,
+    HandshakeFinished,
+    HandshakeRefused,
+    RequestFinished,
+    RequestStarted,
+)
 from .._core.model.misuse import write
 from .._core.registry.registry import NEVER, Entry
 from .._core.server.base_server import Server
@@ -85,7 +92,7 @@ class DtlsSession:
     async def __anext__(self) -> bytes:
         """Wait for the next datagram and return its bytes. Idle: ended by a drain and by `Timeouts.idle`."""
         entry = self.entry
-        entry.request_since = entry.request_due = NEVER
+        self.end_request()
         with trio.CancelScope() as self._waiting:
             if self._interrupted:
                 # One look at what is there: it is cancelled as soon as it waits.
@@ -100,10 +107,26 @@ class DtlsSession:
                 self._waiting = None
             if entry.spared_until:  # this was the one that the drain has waited for
                 entry.spared_until, self._interrupted = 0.0, True
-            entry.request_since = trio.current_time()
-            entry.request_due = entry.request_since + self.server.timeouts.request
+            self._begin_request()
             return data
         raise StopAsyncIteration
+
+    def _begin_request(self) -> None:
+        entry, emitter = self.entry, self.server.observers
+        entry.request_since = trio.current_time()
+        entry.request_due = entry.request_since + self.server.timeouts.request
+        if emitter.takers(RequestStarted):
+            emitter.emit(RequestStarted, connection=self.id, peer=self.peer)
+
+    def end_request(self, cause: Cause = Cause.FINISHED) -> None:
+        """Note that the work on one datagram is done; nothing happens if none is in progress."""
+        entry, emitter = self.entry, self.server.observers
+        if entry.request_since == NEVER:
+            return
+        if emitter.takers(RequestFinished):
+            duration = trio.current_time() - entry.request_since
+            emitter.emit(RequestFinished, connection=self.id, peer=self.peer, duration=duration, cause=cause)
+        entry.request_since = entry.request_due = NEVER
 
     async def receive(self) -> bytes:
         """Wait for the next datagram of this exchange and return its bytes.
@@ -202,6 +225,7 @@ class AssociationTask(HandlerRun):
             self.note_passing(error)
             raise
         finally:
+            self._session.end_request(entry.cause or Cause.FINISHED)
             self.unregister()
 
     async def _do_handshake(self) -> bool:
