@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 import triosock
 from tests.handlers import ask_line
@@ -204,6 +205,13 @@ async def test_a_new_deploy_shortens_the_wait_after_a_crash(tmp_path):
         with trio.fail_after(PATIENCE):
             report = await workers.restart()
         assert not report.failure
+
+
+async def test_a_number_with_too_many_zeros_can_be_taken_back():
+    """Between two of its workers a drain or a cancellation comes through."""
+    async with service(workers=1) as workers:
+        with trio.testing.assert_checkpoints():
+            await workers._add_slot()
 
 
 async def test_the_number_of_workers_changes():

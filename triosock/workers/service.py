@@ -317,7 +317,8 @@ class Workers:
         return merge_reports(reports, duration=duration, missing=len(silent))
 
     async def _add_slot(self) -> None:
-        """Open a slot, and start its task; nothing happens if the service drains."""
+        """Open a slot, and start its task; nothing happens if the service drains. A checkpoint."""
+        await trio.lowlevel.checkpoint()
         taken = {slot.number for slot in (*self._slots, *self._retiring)}
         number = next(one for one in itertools.count(1) if one not in taken)
         await self.endpoints.open_slot(number)
