@@ -5,8 +5,8 @@ own user and root can open in ``/proc/PID/fd``. `top` writes a number and the na
 and sends SIGUSR1; the process empties the file, and writes its answer into that directory: see `peek.py`.
 
 The invariant: **only a user with the permissions of ptrace(2) can inspect a process**, since opening that
-file needs them. A SIGUSR1 without a request has its former effect under `triosock.run`, and none under
-`allow_top()`.
+file needs them. A SIGUSR1 without a request prints the live tree under `triosock.run`, and has no effect
+under `allow_top()`.
 """
 
 from __future__ import annotations
