@@ -105,6 +105,12 @@ def test_handle_request_takes_none_too_many(
     assert compat.statistics(server).peak == 1
 
 
+@pytest.mark.parametrize("observers", [3, "observers"])
+def test_observers_that_are_not_several_are_named(observers):
+    with pytest.raises(TypeError, match=r"^observers must be several observers in a list, not"):
+        compat.Policy(observers=observers)
+
+
 @pytest.mark.parametrize("where", ["class", "server"])
 def test_requests_that_the_program_ends_itself_take_no_place(start: Any, lines: Any, where: str) -> None:
     def process_request_thread(request: Any, client_address: Any) -> None:

@@ -7,16 +7,21 @@ could collide with a program's own.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Literal, final
 
 import attrs
 
 from triosock import Observer, ProxyPolicy
-from triosock._core.model.checks import count, one_of, seconds, seconds_or_zero
+from triosock._core.model.checks import check_several, count, one_of, seconds, seconds_or_zero
 from triosock._core.protocols.proxy_parser import check_proxy
 
 from ..requests import table
+
+
+def _to_observers(value: Iterable[Observer]) -> tuple[Observer, ...]:
+    return tuple(check_several(value, "observers must be several observers in a list"))
 
 
 @final
@@ -57,7 +62,7 @@ class Policy:
     request_timeout: float = attrs.field(default=math.inf, validator=seconds)
     max_requests: float = attrs.field(default=math.inf, validator=count)
     grace: float = attrs.field(default=15.0, validator=seconds_or_zero)
-    observers: tuple[Observer, ...] = attrs.field(default=(), converter=tuple)
+    observers: tuple[Observer, ...] = attrs.field(default=(), converter=_to_observers)
     mode: Literal["own", "green"] = attrs.field(default="own", validator=one_of("own", "green"))
     proxy: ProxyPolicy | None = attrs.field(default=None, converter=check_proxy)
     blocking_after: float = attrs.field(default=1.0, validator=seconds)
