@@ -301,11 +301,16 @@ def test_without_names_of_their_own_both_kinds_are_named_after_their_unit(both: 
     assert run(program, both, "dns.socket:dns.socket") == [port(sock) for sock in both]
 
 
-def test_an_endpoint_of_the_command_line_has_one_kind(both: list[socket.socket]) -> None:
-    program = """
-        from triosock.cli.running import _inherit
+@pytest.mark.parametrize("workers", [False, True])
+def test_an_endpoint_of_the_command_line_or_of_workers_has_one_kind(
+    both: list[socket.socket], workers: bool
+) -> None:
+    program = f"""
+        from triosock._core.listeners.systemd import inherited_of_one_kind
+        import functools, trio
+        serve = functools.partial(triosock.serve_workers, "a:b", ["fd://dns.socket"])
         try:
-            _inherit("dns.socket")
+            trio.run(serve) if {workers} else inherited_of_one_kind("dns.socket")
         except ValueError as error:
             print(*str(error).split())
     """

@@ -33,8 +33,6 @@ from .. import (
     TcpAddress,
     UnixAddress,
     Workers,
-    inherited_datagram_sockets,
-    inherited_listeners,
     open_health,
     open_tcp_listeners,
     open_udp_sockets,
@@ -45,7 +43,7 @@ from .. import (
     serve_workers,
 )
 from .._core.listeners.stdio import check_stdio
-from .._core.listeners.systemd import NotHandedDown
+from .._core.listeners.systemd import inherited_of_one_kind
 from .._core.model.addresses import host_to_bind
 from ..workers.endpoints import INHERITED
 from ..workers.reaper import reap_orphans
@@ -222,12 +220,12 @@ async def _reload(name: str, certificates: Certificates) -> None:
 async def _open(endpoint: EndpointConfig) -> Sequence[Any]:
     where = endpoint.where
     if is_worker():
-        return _inherit(endpoint.name)
+        return inherited_of_one_kind(endpoint.name)
     if where == STDIO:
         _check_stdio()
         return []
     if isinstance(where, str):
-        return _inherit(where.removeprefix(INHERITED))
+        return inherited_of_one_kind(where.removeprefix(INHERITED))
     if isinstance(where, UnixAddress):
         return [open_unix_listener(where.path, mode=endpoint.mode)]
     if isinstance(where, TcpAddress):
@@ -241,24 +239,3 @@ def _check_stdio() -> None:
         check_stdio()
     except ValueError as error:
         raise OperatingSystemError(str(error)) from None
-
-
-def _inherit(name: str) -> Sequence[Any]:
-    try:
-        listeners = inherited_listeners([name])
-    except ValueError as error:
-        if "needs a stream socket" not in str(error):
-            raise
-        return inherited_datagram_sockets([name])
-    try:
-        others = inherited_datagram_sockets([name])
-    except ValueError:
-        return listeners  # there are no datagram sockets of this name
-    for listener in listeners:
-        listener.close()
-    for sock in others:
-        sock.close()
-    raise NotHandedDown(
-        f"{name!r} names stream and datagram sockets, and an endpoint has one kind: "
-        "give each kind its own FileDescriptorName= (systemd.socket(5)) and endpoint"
-    )

@@ -26,7 +26,7 @@ import trio
 from .._core.datagram.open import open_udp_sockets
 from .._core.datagram.socket import KernelSocket
 from .._core.listeners.listener import Listener, SocketListener, adopt, open_tcp_listeners
-from .._core.listeners.systemd import inherited_datagram_sockets, inherited_listeners
+from .._core.listeners.systemd import inherited_of_one_kind
 from .._core.listeners.unix import UnixListener, check_mode, open_unix_listener
 from .._core.model.addresses import (
     Address,
@@ -324,17 +324,13 @@ def _share(name: str, listeners: Iterable[Listener], opened: Endpoints) -> None:
 
 def _inherit(name: str, endpoint: str, opened: Endpoints) -> None:
     theirs = endpoint.removeprefix(INHERITED)
-    sockets = opened.handover.take_datagrams(name, endpoint) if opened.handover is not None else []
-    if not sockets:
-        try:
-            _share(name, inherited_listeners([theirs]), opened)
-        except ValueError as error:
-            if "needs a stream socket" not in str(error):
-                raise
-            sockets = inherited_datagram_sockets([theirs])
-    for sock in sockets:
-        opened.borrowed.append((name, sock))
-        opened.addresses.append(from_sockaddr(sock.family, sock.type, sock.getsockname()))
+    left = opened.handover.take_datagrams(name, endpoint) if opened.handover is not None else []
+    for one in left or inherited_of_one_kind(theirs):
+        if isinstance(one, SocketListener):
+            _share(name, [one], opened)
+        else:
+            opened.borrowed.append((name, one))
+            opened.addresses.append(from_sockaddr(one.family, one.type, one.getsockname()))
 
 
 def usable_processors() -> int:

@@ -60,6 +60,31 @@ def inherited_datagram_sockets(names: Iterable[str] | None = None) -> list[socke
     return _take(names, socket.SOCK_DGRAM, _check_datagram)
 
 
+def inherited_of_one_kind(name: str) -> list[SocketListener] | list[socket.socket]:
+    """Return the listeners of this name, or its datagram sockets, for an endpoint, which has one kind.
+
+    Raises: NotHandedDown, also if there are both kinds: these are closed.
+    """
+    try:
+        listeners = inherited_listeners([name])
+    except NotHandedDown as error:
+        if "needs a stream socket" not in str(error):
+            raise
+        return inherited_datagram_sockets([name])
+    try:
+        others = inherited_datagram_sockets([name])
+    except NotHandedDown:
+        return listeners  # there are no datagram sockets of this name
+    for listener in listeners:
+        listener.close()
+    for sock in others:
+        sock.close()
+    raise NotHandedDown(
+        f"{name!r} names stream and datagram sockets, and an endpoint has one kind: "
+        "give each kind its own FileDescriptorName= (systemd.socket(5)) and endpoint"
+    )
+
+
 def inherited_connection() -> socket.socket | None:
     """Return the one connected stream socket that a service manager handed down (systemd's Accept=yes); None
     if there is nothing, or something else: that is left to others.
