@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from triosock import Address
 
     from ..requests.ports import Server
-    from ..requests.signatures import ClientAddress
+    from ..requests.signatures import ClientAddress, Request
 
 _NO_ADDRESS = (AttributeError, TypeError, ValueError, IndexError, KeyError, OSError)
 
@@ -43,6 +43,14 @@ def address_of(request: object, client_address: ClientAddress) -> Address:
     except _NO_ADDRESS:
         # Any object may be the request or the address.
         return MemoryAddress(repr(client_address))
+
+
+def peer_of(request: Request) -> Address:
+    """Return the address of the client of a request that no hook has got yet."""
+    try:
+        return address_of(request, request.getpeername())
+    except OSError:
+        return MemoryAddress("unknown")  # it has disconnected
 
 
 def address_of_listener(server: Server) -> Address:

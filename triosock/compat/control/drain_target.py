@@ -29,13 +29,18 @@ from triosock._core.model.events import DrainFinished, DrainStarted
 from triosock._core.registry.drain_run import NEWCOMER_GRACE, DrainRun
 from triosock._core.registry.registry import Entry, Tally
 
+from ..bridge.addresses import peer_of
 from ..bridge.request_entry import Request
+from ..requests.handshakes import end as end_handshake
 from ..requests.table import REQUEST
 from ..waiting import poll
 from ..waiting.wakeup import open_child_ends
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from triosock._core.model.addresses import Address
+    from triosock._core.registry.registry import Stage
 
     from ..requests.ports import RequestEntry
     from ..requests.table import RequestTable
@@ -74,6 +79,31 @@ class Child(Entry):
         return ()
 
 
+@attrs.define(eq=False, slots=True, kw_only=True)
+class Handshake(Entry):
+    """A request that no handler has yet. Its handshake has a bound of its own, so only a cut ends it."""
+
+    request: object
+    address: Address
+    stage: Stage = "handshake"
+
+    @property
+    def peer(self) -> Address:
+        """The client's address."""
+        return self.address
+
+    def interrupt(self, cause: Cause) -> None:
+        """Do nothing."""
+
+    def cut(self, cause: Cause) -> None:
+        """Have the handshake fail."""
+        end_handshake(self.request)
+
+    def stack(self) -> tuple[str, ...]:
+        """Return an empty stack: no handler runs."""
+        return ()
+
+
 class DrainTarget:
     """One drain of one server, used in the trio thread. It implements the core's `Drainable`."""
 
@@ -102,12 +132,18 @@ class DrainTarget:
         return self._request_table.tally()
 
     def entries(self) -> tuple[Entry, ...]:
-        """Return the requests and children, without the caller's own request."""
+        """Return the requests, handshakes and children, without the caller's own request."""
         request_table = self._request_table
         with request_table.lock:
             requests = request_table.registry.entries()
         others = (one for one in requests if isinstance(one, Request) and one.thread != self._own_thread)
-        return (*others, *self._children.values())
+        return (*others, *self._handshakes(), *self._children.values())
+
+    def _handshakes(self) -> Iterator[Handshake]:
+        request_table = self._request_table
+        clock = request_table.supervision.clock
+        for request, since in tuple(request_table.handshakes.pending.values()):
+            yield Handshake(accepted=since + clock, request=request, address=peer_of(request))
 
     async def wait_empty(self) -> None:
         """Return when none is left, or `CUT_TIMEOUT` seconds after the cut. A checkpoint."""
@@ -187,6 +223,7 @@ class DrainTarget:
             request_table.on_newcomer = None
         if request_table.on_leave == self.notify:
             request_table.on_leave = None
+        request_table.handshakes.is_over = False
 
     def tighten(self) -> None:
         """Apply the deadline of the scope, if the drain has begun."""
@@ -194,7 +231,8 @@ class DrainTarget:
             self._run.tighten()
 
     def cut_all(self, cause: Cause) -> None:
-        """Cut all requests, now."""
+        """Cut all requests, now, and the handshakes of later ones."""
+        self._request_table.handshakes.cut()
         for entry in self.entries():
             entry.cut(cause)
         for pid in tuple(getattr(self._server, "active_children", None) or ()):

@@ -205,6 +205,7 @@ class CompatServer:
                 request_table.supervision.end(host)
                 hosts.choose(self._server, None)
                 request_table.drain = request_table.served = None
+                request_table.handshakes.is_over = False
                 request_table.emitter = before
                 self._finish(cut_before)
         if self._error is not None:

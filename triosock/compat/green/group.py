@@ -236,7 +236,10 @@ class Group:
         try:
             with task.scope:
                 if self._proxy is not None and isinstance(request, socket.socket):
-                    goes_on, client_address = await read_client_address(self._proxy, request, client_address)
+                    with self._request_table.handshakes.during(request):
+                        goes_on, client_address = await read_client_address(
+                            self._proxy, request, client_address
+                        )
                     if not goes_on:
                         return self._refuse(request)
                 await task.run(_handle, server, request, client_address)

@@ -33,6 +33,7 @@ from threading import RLock as _RLock
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
+from .handshakes import Handshakes
 from .tracking import Tracking, tracking_for
 
 if TYPE_CHECKING:
@@ -103,8 +104,6 @@ class RequestTable:
     drain: RunningDrain | None = None
     #: The group of its requests, if it is a green server.
     green: Group | None = None
-    #: Ends the waits of the serving loops, from any thread.
-    wakers: list[Callable[[], None]]
     #: The work for each request besides its record.
     tracking: Tracking
     #: Whether requests are handled in child processes.
@@ -126,18 +125,19 @@ class RequestTable:
         green: bool = False,
     ) -> None:
         self.pid: int = getpid()
-        # Reentrant, since a signal handler may read statistics while it interrupts a thread that counts.
+        # Reentrant, since a signal handler may read statistics or drain while its thread has them.
         self.lock: RLock = _RLock()
+        self._holding = _RLock()
         self.name = name
         self.policy = policy
         self.live: dict[int, Record] = {}
         #: Incremented by `next()`, which is atomic, and also read by it.
         self.leaves: Iterator[int] = itertools.count()
         self.expected: dict[int, None] = {}
-        self.wakers = []
+        self.handshakes = Handshakes()
+        #: They end the waits of the serving loops, from any thread.
+        self.wakers: list[Callable[[], None]] = []
         self.max_requests: float = math.inf if policy is None else policy.max_requests
-        # Reentrant, since a signal handler may drain while it interrupts a thread that holds or releases.
-        self._holding = _RLock()
         self.tracking = tracking_for(policy, watched)
         self.forks = forks
         self.is_special = forks or green or self.tracking > Tracking.NONE

@@ -177,7 +177,7 @@ class BaseServer:
             # Inside the clause, so that handle_error() may use sys.exc_info() or a bare `raise`. If the
             # thread that should do a handshake could not start, the handshake is done here, before these
             # hooks are called.
-            if deferred_tls.complete(request):
+            if deferred_tls.complete(self, request):
                 self.handle_error(request, client_address)
                 self.shutdown_request(request)
         except:

@@ -11,6 +11,8 @@ done; a client whose handshake fails is dropped without a hook, as after a faile
 handles requests in the accepting thread does handshakes there too, since its handlers block it in the same
 way.
 
+A cut of the server (`requests/handshakes.py`) ends all of them, those in the accepting thread too.
+
 If no thread or process can be started, the accepting thread does the handshake before it calls the hooks for
 that error.
 
@@ -26,11 +28,15 @@ from __future__ import annotations
 import socket
 import sys
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
+
+from ..requests.table import SLOT, request_table_of
 
 if TYPE_CHECKING:
     from ..requests.ports import Server
     from ..requests.signatures import ClientAddress, Request
+    from ..requests.table import RequestTable
 
 #: Seconds; go-proxyproto's bound for the same wait, and `triosock.Timeouts.handshake`.
 TIMEOUT = 10.0
@@ -48,7 +54,8 @@ def is_tls(sock: object) -> bool:
 def accept(server: Server) -> tuple[socket.socket, ClientAddress]:
     """Do `server.socket.accept()`, without the handshake if the request's thread will do it."""
     listener: Any = server.socket
-    if not getattr(listener, "do_handshake_on_connect", False) or not _is_stock(server):
+    # With a default timeout of 0, a handshake is an error.
+    if not getattr(listener, "do_handshake_on_connect", False) or socket.getdefaulttimeout() == 0:
         accepted: tuple[socket.socket, ClientAddress] = listener.accept()
         return accepted
     plain, address = socket.socket.accept(listener)
@@ -62,11 +69,25 @@ def accept(server: Server) -> tuple[socket.socket, ClientAddress]:
     except BaseException:
         plain.close()
         raise
-    setattr(request, _DUE, True)
+    if _is_stock(server):
+        setattr(request, _DUE, True)
+    else:
+        _do_handshake_here(server, request)
     return request, address
 
 
-def complete(request: Request) -> bool:
+def _do_handshake_here(server: Server, request: Request) -> None:
+    """Do what `accept()` does: a handshake without a bound of its own. A cut of the server ends it."""
+    try:
+        with request_table_of(server).handshakes.during(request):
+            request.do_handshake()
+    except BaseException:
+        request.close()
+        raise
+    request.do_handshake_on_connect = True
+
+
+def complete(server: Server, request: Request) -> bool:
     """Do the handshake if `accept()` has not; return whether the request can be handled."""
     # Instances of a subclass too: a green server has changed the class.
     ssl = sys.modules.get("ssl")
@@ -75,7 +96,10 @@ def complete(request: Request) -> bool:
     timeout = request.gettimeout()
     try:
         request.settimeout(TIMEOUT)
-        request.do_handshake()
+        # In the child of a fork, the parent's: a new one would copy pages.
+        request_table: RequestTable | None = vars(server).get(SLOT)
+        with nullcontext() if request_table is None else request_table.handshakes.during(request):
+            request.do_handshake()
         request.settimeout(timeout)
     except (OSError, ValueError):
         # ValueError: the peer has disconnected before the handshake. No hook is called, as after a failed

@@ -77,7 +77,7 @@ class ThreadingMixIn(_Mixed):
 
     def process_request_thread(self, request: Request, client_address: ClientAddress) -> None:
         """What the thread runs: finish the request, report its error, shut it down."""
-        dropped = type(request) not in _PLAIN and not deferred_tls.complete(request)
+        dropped = type(request) not in _PLAIN and not deferred_tls.complete(self, request)
         try:
             if not dropped:
                 self.finish_request(request, client_address)
@@ -192,7 +192,7 @@ if hasattr(os, "fork"):
                 return
             status = 1
             try:
-                if type(request) not in _PLAIN and not deferred_tls.complete(request):
+                if type(request) not in _PLAIN and not deferred_tls.complete(self, request):
                     os._exit(0)
                 self.finish_request(request, client_address)
                 status = 0
