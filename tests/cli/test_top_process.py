@@ -374,3 +374,16 @@ def test_a_look_imports_nothing_and_switches_the_collector_on_again(tmp_path):
 
 def test_a_look_whose_directory_has_gone_raises_nothing(tmp_path):
     peek.answer(str(tmp_path / "gone"), 10)
+
+
+def test_a_look_at_what_can_neither_be_seen_nor_told_raises_nothing(tmp_path, monkeypatch):
+    class Untold(Exception):
+        def __str__(self):
+            raise self
+
+    def fail(limit):
+        raise Untold
+
+    monkeypatch.setattr(peek, "peek", fail)
+    peek.answer(str(tmp_path), 10)
+    assert "Untold" in (tmp_path / peek.ANSWER).read_text()

@@ -150,3 +150,10 @@ async def test_what_is_entered_in_a_delay_without_an_end_gets_the_grace_too() ->
             assert (inner.draining, inner.begins, inner.deadline) == (True, math.inf, math.inf)
             scope.drain()
             assert inner.deadline - inner.begins == pytest.approx(7)
+
+
+async def test_the_grace_of_a_drain_that_would_begin_later_counts_from_there(autojump_clock: Any) -> None:
+    with DrainScope() as scope:
+        scope.drain(delay=10)
+        scope.drain(delay=20, grace=3)
+        assert (scope.begins, scope.deadline) == (pytest.approx(10), pytest.approx(23))

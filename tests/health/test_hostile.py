@@ -87,6 +87,15 @@ async def test_each_request_has_one_answer_and_the_end(said: bytes, status: int,
         assert (headers.get(b"allow") == b"GET, HEAD") is (status == 405)
 
 
+async def test_a_head_that_comes_in_two_parts_is_too_long_as_well(autojump_clock: Any) -> None:
+    async with answering() as connect:
+        client, head = await connect(), head_of(MAX_HEAD + 1)
+        await client.send_all(head[: MAX_HEAD // 2])
+        await trio.testing.wait_all_tasks_blocked()
+        await client.send_all(head[MAX_HEAD // 2 :])
+        assert parsed(await read_all(client))[0] == 431
+
+
 async def test_head_has_no_body(autojump_clock: Any) -> None:
     async with answering() as connect:
         status, headers, body = await ask(connect, b"HEAD /live HTTP/1.1\r\nHost: a\r\n\r\n", "HEAD")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import trio
@@ -327,3 +329,11 @@ def test_signals_restart_and_resize(tmp_path):
         parent.wait_for("restart: 2 replaced")
         parent.signal(signal.SIGTTOU)
     assert "workers: drained in" in parent.output
+
+
+async def test_a_delay_without_an_end_leaves_workers_their_grace():
+    worker = Mock()
+    async with service(workers=1) as workers:
+        workers.drain(delay=math.inf, grace=60)
+        workers._drain(worker)
+    worker.drain.assert_called_once_with(60, None, math.inf)

@@ -48,7 +48,7 @@ def answer(directory: str, limit: int) -> None:
         try:
             text = repr(peek(limit))
         except Exception as error:  # of any kind: the program is not ours
-            text = repr({"error": type(error).__name__ + ": " + str(error)[:MAX_TEXT]})
+            text = repr({"error": describe_error(error)})
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         write_file(os.path.join(directory, ANSWER), flags, text.encode("utf-8", "backslashreplace"))
         took = f"{time.perf_counter() - began:.6f} {time.thread_time() - cpu:.6f}\n"
@@ -59,6 +59,15 @@ def answer(directory: str, limit: int) -> None:
     finally:
         if gc is not None and collects:
             gc.enable()
+
+
+def describe_error(error: Exception) -> str:
+    """Return "ValueError: what it says", or only its class, if its text cannot be had."""
+    name = type(error).__name__
+    try:
+        return name + ": " + str(error)[:MAX_TEXT]
+    except Exception:  # of the program's code
+        return name
 
 
 def write_file(path: str, flags: int, data: bytes) -> None:
