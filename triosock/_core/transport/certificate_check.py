@@ -3,14 +3,14 @@
 The check is a handshake in memory, between the context and a client that trusts the last certificate of the
 file (or given roots) and nothing else. So OpenSSL itself checks what a peer would check: the key fits, each
 certificate was signed by the one after it, each is for servers, and none has expired or is not valid yet. The
-same handshake gives the names and dates, for the ssl module has no other public way to read a certificate
-that is no authority's. It takes 2 to 6 ms.
+same handshake gives the names and dates, since the ssl module has no other public way to read a certificate
+that is not a CA's. It takes 2 to 6 ms.
 
 Rules of this file:
 
 1. **Files that change while they are read are refused**: what was checked is what is served.
 2. **No password is asked for on a terminal**: an encrypted key without a password is refused.
-3. The wall clock counts at the moment of the check, and at no other.
+3. Dates are compared with the wall clock at the check, and not again afterwards.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ _NAME: Final = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 #: What `ssl.SSLSocket.getpeercert()` gives: its fields are of several kinds.
 PeerCertificate: TypeAlias = dict[str, Any]
 
-#: What tells a file from another that has taken its place, and from itself after a change. The time alone
-#: would not, after a clock that was set back.
+#: Distinguishes a file from one that has replaced it, and from its own earlier content. The modification time
+#: alone does not if the clock was set back.
 Signature: TypeAlias = tuple[tuple[int, ...] | None, ...]
 
 
@@ -58,7 +58,7 @@ def _check_path(instance: object, attribute: attrs.Attribute[T], value: T) -> No
 
 def _check_password(instance: object, attribute: attrs.Attribute[T], value: T) -> None:
     if value is not None and not isinstance(value, (str, bytes)) and not callable(value):
-        # Not shown: it may be a password all the same.
+        # The value is not shown, since it may be a password.
         raise TypeError(
             f"password must be a str, bytes, or a function that returns one, not a {type(value).__name__}"
         )
@@ -100,7 +100,7 @@ class CertificateFiles:
         label (``"*.example.org"``); none for those that the certificate itself names (its subjectAltName; a
         common name counts no more, RFC 9525).
 
-    Raises: TypeError, ValueError. The files are not looked at before they are loaded.
+    Raises: TypeError, ValueError. The files are not read before they are loaded.
     """
 
     chain: StrPath = attrs.field(validator=_check_path)
@@ -128,7 +128,7 @@ class LoadedCertificate:
 
 
 def signature_of(paths: Iterable[StrPath]) -> Signature:
-    """Return what changes when one of these files does; None stands for one that cannot be looked at."""
+    """Return a value that changes when one of these files does; it has None for one on which stat(2) fails."""
     return tuple(_look_at(path) for path in paths)
 
 
@@ -199,7 +199,7 @@ def _read_into(context: ssl.SSLContext, files: CertificateFiles) -> None:
 
 
 def _say(error: OSError) -> str:
-    """What is wrong with the files, in the terms of the administrator who can repair them."""
+    """Describe what is wrong with the files, for the administrator who can repair them."""
     reason = getattr(error, "reason", None)
     if reason in _MISFITS:
         return "the key does not fit the certificate"
@@ -211,8 +211,8 @@ def _say(error: OSError) -> str:
 
 
 def _client(last: str, roots: StrPath | None) -> ssl.SSLContext:
-    """Return a client that trusts the roots, or the last certificate of the chain, and looks at nothing else
-    than certificates.
+    """Return a client that trusts the roots, or the last certificate of the chain. It checks no host name and
+    no security level.
     """
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
@@ -277,7 +277,7 @@ def _describe_chain(error: ssl.SSLCertVerificationError, roots: StrPath | None) 
 
 
 def _describe_dates(told: PeerCertificate) -> str:
-    """Of a chain in which OpenSSL has found a date that is wrong."""
+    """Describe the wrong date that OpenSSL has found in a chain."""
     now = time.time()
     today = f"it is {time.strftime('%b %d %H:%M:%S %Y', time.gmtime(now))} GMT by the clock of this machine"
     if ssl.cert_time_to_seconds(told["notAfter"]) < now:

@@ -5,10 +5,10 @@ contexts of the ssl module, and which of them is for which name. A new one is ma
 takes the place of the old by one assignment. Handshakes that have begun keep theirs, and connections do not
 use it after the handshake, so none is interrupted.
 
-What is served now is remembered with the signature of its files. So a change is seen by comparing, whether
-the files were written, replaced or moved away, and one that was refused is tried again at the next look. No
-task or thread watches the files: the first handshake after the time for a check does it, and the others use
-the present set.
+What is served now is remembered with the signature of its files. A check compares it, so it sees a change
+whether the files were written, replaced or moved away. Files that were refused are tried again at the next
+check. No task or thread watches the files: the first handshake after the time for a check does it, and the
+others use the present set.
 """
 
 from __future__ import annotations
@@ -173,9 +173,9 @@ class Certificates:
         self._error = None
 
     def load_changed(self) -> CertificateRefused | bool:
-        """Load the files if they still differ from those served. Returns: whether there are new ones, or why
-        they were refused, unless they were before: the same again is no news. What is said of them may be
-        other words, since it has the time in it.
+        """Load the files if they still differ from those served. Returns: whether new ones are in use, or why
+        they were refused; False if the same files were refused before. They are the same by signature or by
+        message: the message of unchanged files may contain the time.
         """
         with self._loading:
             if not self._is_to_load():
@@ -199,7 +199,7 @@ class Certificates:
     @contextlib.contextmanager
     def offering(self, protocols: Sequence[str]) -> Iterator[None]:
         """Offer these protocols by ALPN, the preferred one first, while a server with handlers by protocol
-        runs. The last ones are offered on afterwards, until others are.
+        runs. Afterwards they are still offered, until others are.
 
         Raises: ValueError as `check_offer`.
         """
@@ -213,7 +213,7 @@ class Certificates:
         try:
             yield
         finally:
-            del self._offers[offer]  # without the lock: a loading in another thread may take its time
+            del self._offers[offer]  # without the lock, which a loading in another thread may hold for long
 
     def is_due(self) -> bool:
         """Whether a check is due, and the files differ from those served, or were refused. The caller then
@@ -221,12 +221,11 @@ class Certificates:
         """
         if self._next_look > (now := monotonic()):
             return False
-        self._next_look = now + self._check_every  # others need not look meanwhile
+        self._next_look = now + self._check_every  # other handshakes do not check meanwhile
         return self._is_to_load()
 
     def _is_to_load(self) -> bool:
-        # Refused ones are tried again though they are those served: they may be there again, by a link that
-        # leads back to them.
+        # After a refusal the files are tried also if they equal those served: a link may lead back to them.
         return self._error is not None or signature_of(self._paths) != self._set.signature
 
     def _load(self) -> _Set:

@@ -21,7 +21,7 @@ from trio.lowlevel import Abort, Task, cancel_shielded_checkpoint, reschedule, w
 
 
 class Answer(Protocol):
-    """What trio's run loop gives for a message: an outcome."""
+    """What trio's run loop sends back for a message: an outcome."""
 
     def unwrap(self) -> object:
         """Return what it is, or raise it."""

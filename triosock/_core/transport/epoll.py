@@ -1,9 +1,9 @@
 """The epoll reader: one edge-triggered epoll for the input of all connections of a server, on Linux.
 
-trio's `wait_readable` tells the kernel for each wait that it begins (a system call), five calls deep. Here a
-socket is registered once, when it first has to sleep, and the kernel reports each arrival. One task waits by
-trio for the epoll's own descriptor, and wakes the tasks that have input. Without epoll, or with few
-connections, wires use `wait_readable`.
+trio's `wait_readable` makes a system call (epoll_ctl) for each wait, five Python calls deep. Here a socket is
+registered once, when it first has to sleep, and the kernel reports each arrival. One task waits by trio for
+the epoll's own descriptor, and wakes the tasks that have input. Without epoll, or with few connections, wires
+use `wait_readable`.
 
 The invariants:
 
@@ -12,7 +12,7 @@ The invariants:
    again. Between that read and the reset no other task runs, and so no event is taken from the kernel.
 2. **The end of a stream is noted for ever**: it comes once, and perhaps together with the last bytes.
 3. **An event reaches its own connection; a wrong one is harmless.** A descriptor leaves the epoll with its
-   close, and events are handed out without an await after they were taken from the kernel, so its number
+   close, and no await stands between taking events from the kernel and notifying their wires, so its number
    cannot have been reused in between. If a copy of a closed descriptor still exists in a child process, its
    events may reach the next owner of the number, which wakes, finds nothing, and sleeps again.
 4. **The epoll reader outlives every task that may wait for it**: it is shielded from cancellation, since
@@ -40,7 +40,7 @@ class Receiver(Protocol):
     """The receiver of input notifications."""
 
     def note_input(self, ended: bool) -> None:
-        """Something has come. `ended`: the end of the stream, or an error, is among it, or stands before."""
+        """Input has arrived. `ended`: with it, or earlier, the end of the stream or an error."""
 
 
 @final
@@ -54,7 +54,7 @@ class EpollReader:
         self._epoll = select.epoll()
         self._scope = trio.CancelScope(shield=True)
         self._receivers: dict[int, Receiver] = {}
-        #: How many may wait for input. The server counts up one that comes, and `leave` down.
+        #: How many may wait for input. The server counts a new one up, and `leave` counts it down.
         self.users: int = 0
         self._retired = False
         self._interest = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
@@ -71,20 +71,20 @@ class EpollReader:
         self._receivers[fd] = receiver
 
     def tell_acknowledged(self, fd: int, receiver: Receiver) -> None:
-        """Tell `receiver`, which has said its last word, also when the peer's system has acknowledged that.
-        The state of the connection changes then, and the kernel looks again whether it can be written to. It
-        says so once more now. (tcp_rcv_state_process() in the kernel, FIN_WAIT1 to FIN_WAIT2.)
+        """Notify `receiver`, which has sent its FIN, also when the peer's system has acknowledged it: when
+        FIN_WAIT1 becomes FIN_WAIT2, the kernel reports EPOLLOUT (tcp_rcv_state_process()). This call causes
+        one such report, too.
         """
         if self._receivers.get(fd) is receiver:
             self._epoll.modify(fd, self._interest | select.EPOLLOUT)
 
     def forget(self, fd: int, receiver: Receiver) -> None:
-        """Tell it nothing any more. For a descriptor that is about to be closed: that takes it out of the
-        epoll (epoll(7)), so it need not cost a system call of its own.
+        """Stop notifying `receiver`, without a system call. For a descriptor that is about to be closed: the
+        close takes it out of the epoll (epoll(7)).
         """
         if self._receivers.get(fd) is receiver:
             del self._receivers[fd]
-        # Otherwise it was closed behind our back, and the number has a new owner.
+        # Otherwise other code has closed it, and the number has a new owner.
 
     def remove(self, fd: int, receiver: Receiver) -> None:
         """Remove a descriptor that other code goes on using."""
@@ -94,7 +94,7 @@ class EpollReader:
         try:
             self._epoll.unregister(fd)
         except OSError:
-            pass  # closed behind our back: then the kernel has taken it out itself
+            pass  # other code has closed it, and so the kernel has taken it out
 
     def forget_all(self) -> None:
         """Forget all descriptors. In the child of a fork, which shares the epoll with its parent: to remove a
@@ -104,7 +104,7 @@ class EpollReader:
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Hand out events until retired, even if everything around is cancelled."""
+        """Notify receivers until retired, even if everything around is cancelled."""
         epoll, receivers, ended, lag = self._epoll, self._receivers, self._ended, self._lag
         try:
             with self._scope:
@@ -121,13 +121,13 @@ class EpollReader:
             epoll.close()
 
     def leave(self) -> None:
-        """Count down one that came."""
+        """Count one user down."""
         self.users -= 1
         if self._retired:
             self.retire()
 
     def retire(self) -> None:
-        """End `run()` as soon as all who came have left."""
+        """End `run()` as soon as there are no users."""
         self._retired = True
         if not self.users:
             self._scope.cancel(reason="triosock: no connection is left")

@@ -138,14 +138,14 @@ class Wire(Protocol):
         ...
 
     async def linger(self) -> None:
-        """Tell the peer that nothing more will come, and wait until it has said so too; what it still sends
-        is thrown away.
+        """End the stream (half-close, where the transport can), then discard input until the peer ends its
+        own.
         """
         ...
 
     def close_now(self, *, reset: bool = False) -> None:
-        """Close without a word, or (`reset`) with a reset, so that the peer knows that it was no proper
-        end.
+        """Close without a lingering close and without a close_notify, or (`reset`) with a reset, so that the
+        peer does not take it for a proper end.
         """
         ...
 
@@ -160,8 +160,8 @@ class Wire(Protocol):
         ...
 
     async def aclose_now(self, *, reset: bool = False) -> None:
-        """Close without a word and without waiting, cancelled or not; with a reset, if that can be. Not a
-        checkpoint.
+        """Close as `close_now`, cancelled or not, also where closing is asynchronous; with a reset where the
+        transport has one. Not a checkpoint.
         """
         ...
 

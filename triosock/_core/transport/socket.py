@@ -64,7 +64,7 @@ class SocketWire(SocketSending):
             raise trio.ClosedResourceError("another task closed this connection")
 
     def tell_gone(self) -> None:
-        """End the wait for the peer to hang up, if there is one: this wire is over."""
+        """End the wait for the peer to hang up, if there is one: this wire is closed."""
         if self._gone is not None:
             self._gone.cancel()
 
@@ -74,12 +74,12 @@ class SocketWire(SocketSending):
         return self._sock
 
     async def linger(self) -> None:
-        """Half-close, then read and forget until the peer has closed too. The caller bounds the time.
+        """Half-close, then discard input until the peer has closed too. The caller bounds the time.
 
-        After an idle wait it is enough that the peer's system knows: see the second invariant.
+        After an idle wait an acknowledgement of the FIN is enough: see the second invariant.
         """
         if self.input_ended:
-            return  # the close itself says the last word, and destroys no reply: nothing can be unread
+            return  # close(2) sends the FIN, and no reset, since no input can be unread
         self._send_end()
         briefly = self.ended_idle and self._can_see_acknowledgement()
         while not self.is_closed:
@@ -95,9 +95,9 @@ class SocketWire(SocketSending):
                 return  # reset: there is nothing left to lose
 
     def _can_see_acknowledgement(self) -> bool:
-        """Have the sleep for input end, too, when the peer's system has acknowledged our end of stream."""
+        """Have the wait for input end also when our FIN is acknowledged; return whether that can be seen."""
         if self._sock.family == getattr(socket, "AF_UNIX", None):
-            return True  # there is no network between: it knows already
+            return True  # no network is between, so the peer's system is this one
         if self._epoll_reader is None:
             return False
         self._watch(self._epoll_reader)
@@ -109,7 +109,7 @@ class SocketWire(SocketSending):
 
     def close_now(self, *, reset: bool = False) -> None:
         """Close the socket; waiting tasks get ClosedResourceError. With `reset` the kernel sends a reset and
-        forgets what was unsent.
+        discards what was unsent.
         """
         if self.is_closed:
             return
@@ -138,8 +138,8 @@ class SocketWire(SocketSending):
 
 
 def _is_acknowledged(sock: socket.socket) -> bool:
-    """Whether the peer's system has all that was sent, the end of the stream included; False if that cannot
-    be told.
+    """Whether the peer's system has acknowledged all that was sent, the FIN included; False if that is not
+    known.
     """
     if sock.family == getattr(socket, "AF_UNIX", None):
         return True

@@ -44,7 +44,7 @@ class SocketReceiving(SocketState):
 
     __slots__ = ()
 
-    # Said again for type checkers, since methods of this class set them.
+    # Declared again for type checkers, since methods of this class set them.
     received: int
     input_ended: bool
     failure: trio.BrokenResourceError | None
@@ -149,11 +149,11 @@ class SocketReceiving(SocketState):
 
     def _watch(self, epoll_reader: EpollReader) -> None:
         if not self._watched:
-            epoll_reader.add(self._fd, self)  # tells of what is there, too
+            epoll_reader.add(self._fd, self)  # reports input that is there already, too
             self._watched = True
 
     def note_input(self, ended: bool) -> None:
-        """The epoll reader says: something has come."""
+        """The epoll reader calls it: input has arrived."""
         self._quiet = False
         if ended:
             self._at_end = True
@@ -193,7 +193,7 @@ class SocketReceiving(SocketState):
                 self._epoll_reader.remove(self._fd, self)  # other code has detached it from its socket
 
     def _wake_reader(self) -> None:
-        """Wake who waits for input, though none may have come."""
+        """Wake the task that waits for input, though none may have arrived."""
         if self._receiver is not None:
             wake(self._receiver, self)
         elif self._receiving:
@@ -273,7 +273,7 @@ class SocketReceiving(SocketState):
 
     def has_input(self) -> bool:
         """Whether a receive would find bytes, the end of the stream or an error without waiting. Takes none
-        of them: a recv, even one that only looks, would take the error, and the next find a proper end.
+        of them: a recv, even with MSG_PEEK, would take the error, and the next one find a proper end.
         """
         fd = self._sock.fileno()
         if fd < 0:

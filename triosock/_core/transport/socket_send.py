@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-#: While a message is sent in part, or what was gathered before it is, for the end of a handler that does not
-#: wait for the task that sends it.
+#: The reason for `is_broken_off` while a message, or what was gathered before it, is sent in part: a handler
+#: may end without waiting for the task that sends it.
 _MIDWAY: Final = "another task was in the middle of a send"
 
 
@@ -46,7 +46,7 @@ class SocketSending(SocketReceiving):
 
     __slots__ = ()
 
-    sent: int  # said again for type checkers, since methods of this class set it
+    sent: int  # declared again for type checkers, since methods of this class set it
 
     async def send_all(self, data: BytesLike) -> None:
         """Send all of `data`. Cancelled half-way, it leaves a connection that every later send reports as
@@ -116,8 +116,8 @@ class SocketSending(SocketReceiving):
             self._gathered += data
 
     async def _check_send(self) -> None:
-        """Wait for the task that sends what was gathered, if there is one; raise what stands in the way of
-        sending.
+        """Wait for the task that sends what was gathered, if there is one; raise if nothing can be
+        sent.
         """
         while self._pushing is not None:
             await self._pushing.wait()
@@ -131,7 +131,7 @@ class SocketSending(SocketReceiving):
             raise trio.BrokenResourceError(self._send_broken) from self.failure
 
     def _send(self, data: BytesLike) -> int:
-        """Give the kernel what it takes of `data` now: from none to all of it."""
+        """Pass to the kernel what it takes of `data` now; return the number of bytes, 0 if it takes none."""
         try:
             return self._sock.send(data)
         except BlockingIOError:
@@ -154,7 +154,7 @@ class SocketSending(SocketReceiving):
         except BaseException:
             self._note_midway(False)
             if done < owed and self._batcher is not None and not self.is_closed and self.failure is None:
-                # Nothing of this call was sent: let the write batcher have the rest of the others again.
+                # Nothing of this call was sent: the rest of earlier calls goes back to the write batcher.
                 self._gather(data[done:owed], self._batcher)
             elif owed < done < size:
                 self._send_broken = f"an earlier send_all ended after {done - owed} of {size - owed} bytes"
@@ -190,11 +190,11 @@ class SocketSending(SocketReceiving):
         return self._gathered is None and self._pushing is None
 
     def flush_nowait(self) -> bool:
-        """Give the kernel what it takes of what was gathered; return whether that was all. A failure is kept
-        for the next caller.
+        """Pass to the kernel what it takes of what was gathered; return whether that was all. A failure is
+        kept for the next caller.
         """
         if self._gathered is None or self._pushing is not None:
-            return True  # nothing, or another task does it
+            return True  # nothing is gathered, or another task sends it
         data, self._gathered = self._gathered, None
         try:
             done = self._send(data)
@@ -213,11 +213,11 @@ class SocketSending(SocketReceiving):
         self._send_broken = "answers that were gathered could not be sent: the peer had gone"
 
     async def push(self) -> None:
-        """Wait until the kernel has taken all of what was gathered, or never will. Raises nothing but
+        """Wait until the kernel has taken all of what was gathered, or the peer is gone. Raises nothing but
         cancellation.
         """
         if self._gathered is None or self.is_closed:
-            return  # its descriptor may be another's by now
+            return  # a closed descriptor may have been reused
         data, self._gathered = self._gathered, None
         self._pushing = done = trio.Event()
         try:
@@ -232,8 +232,8 @@ class SocketSending(SocketReceiving):
             done.set()
 
     async def settle(self) -> None:
-        """Return when nothing that was gathered is unsent, for want of a peer if need be. No checkpoint if
-        that is so.
+        """Return when what was gathered is sent, or lost because the peer is gone. A checkpoint only if it
+        must wait.
         """
         while self._pushing is not None:
             await self._pushing.wait()
@@ -275,7 +275,7 @@ class SocketSending(SocketReceiving):
         return done
 
     def _check_descriptor(self) -> None:
-        # A closed socket says so itself, but this is a number, and may be another's by now.
+        # A closed socket raises by itself, but this is a number, which may have been reused.
         if self.is_closed:
             raise trio.ClosedResourceError("another task closed this connection")
 
@@ -334,6 +334,6 @@ class SocketSending(SocketReceiving):
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError as error:
-            # The peer has gone first. That is for the next call that wants something of it to report.
+            # The peer has closed or reset first: the next send or receive reports it.
             if error.errno not in (errno.ENOTCONN, errno.EPIPE, errno.ECONNRESET):
                 raise

@@ -62,17 +62,17 @@ class SocketState:
     input_ended: bool
     #: The epoll reader has seen the end of the stream, or an error.
     _at_end: bool
-    #: Whether the epoll reader knows of this socket, and who sleeps until it tells of input.
+    #: Whether the epoll reader has this socket, and the task that sleeps until it reports input.
     _watched: bool
     _receiver: Task | None
-    #: How many more waits are turns.
+    #: How many more waits give others a turn and try again, instead of sleeping.
     _looks: int
 
     # Sending
 
     sent: int
-    #: Whether the peer has sent the next request already, and so will not miss the answers to come before it
-    #: has got the last of them. Without a write batcher it makes no difference.
+    #: Whether the peer has sent the next request already, and so does not wait for each answer before it
+    #: sends more. Without a write batcher it makes no difference.
     gathering: bool
     _gathered: bytearray | None
     #: Set when the task is done that sends what was gathered and what the kernel did not take.

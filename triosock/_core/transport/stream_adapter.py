@@ -53,7 +53,7 @@ class StreamWire:
 
     def __init__(self, stream: trio.abc.Stream, entry: Entry) -> None:
         self._stream = stream
-        self.input_ended: bool = False  # a stream is never asked twice
+        self.input_ended: bool = False  # after its end a stream is not read again
         self.gathering: bool = False  # makes no difference here, nor does the next
         self.just_begun: bool = False
         self.can_half_close: bool = isinstance(stream, trio.abc.HalfCloseableStream)
@@ -87,7 +87,7 @@ class StreamWire:
         ends the wait. `iterating`: raise StopAsyncIteration at the end of the stream.
         """
         check_receive_size(max_bytes)
-        # Before the notes that the timeout monitor reads are touched, which are the first task's.
+        # Before `idle_since` and `receive_since` are set, which are the first task's.
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this connection")
         self._receiving = True
@@ -171,7 +171,7 @@ class StreamWire:
         return await self.receive_some(idle=True)
 
     async def wait_peer_gone(self) -> None:
-        """Return when the peer has hung up, as the stream's own method `wait_peer_gone` tells."""
+        """Return when the peer has hung up: when the stream's own method `wait_peer_gone` returns."""
         stream = self._stream
         while isinstance(stream, trio.SSLStream):
             stream = stream.transport_stream
@@ -287,9 +287,7 @@ class StreamWire:
             raise
 
     async def linger(self) -> None:
-        """End the stream, read and forget until the peer has ended it too, close. The caller bounds the
-        time.
-        """
+        """End the stream, discard input until the peer has ended it, close. The caller bounds the time."""
         try:
             if isinstance(self._stream, trio.abc.HalfCloseableStream):
                 await self._stream.send_eof()
@@ -297,11 +295,11 @@ class StreamWire:
                     pass
             await self._stream.aclose()
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-            pass  # the peer, or the handler itself, was faster
+            pass  # the peer or the handler has closed it, or a task still uses it
 
     def close_now(self, *, reset: bool = False) -> None:
-        """Close without a word, if the stream has a synchronous way to; with a reset, if it has a method
-        `abort()` for that. Raises: TypeError if it cannot be closed synchronously.
+        """Close without a close_notify, if the stream has a synchronous way to; with a reset, if it has a
+        method `abort()` for that. Raises: TypeError if it cannot be closed synchronously.
         """
         if not self.is_closed:
             _close_at_once(self._stream, reset)
@@ -317,14 +315,14 @@ class StreamWire:
         return self._send_broken is not None or self._in_message
 
     async def aclose_now(self, *, reset: bool = False) -> None:
-        """Close without a word and without waiting, cancelled or not; with a reset, if the stream has a way
-        to.
+        """Close without a close_notify and without waiting, cancelled or not; with a reset, if the stream has
+        a way to.
         """
         if not self.is_closed:
             self.is_closed = True
             if reset:
                 _reset(self._stream)
-            # Told not to wait, so the shield is no promise that a peer could hold us to.
+            # aclose_forcefully() does not wait for the peer, so the shield cannot be prolonged by it.
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(self._stream)
 

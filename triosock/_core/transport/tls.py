@@ -125,7 +125,7 @@ class TlsWire(SocketWire):
                 # ssl.SSLError is an OSError; ValueError is how the module says that the peer has hung up
                 # before it began.
                 raise HandshakeFailed(f"TLS handshake: {error}") from error
-            # A waiter for a handshake place checks whether this one keeps the server waiting.
+            # A waiter for a handshake place checks by this whether this peer keeps the server waiting.
             self.entry.receive_since = self.entry.now()
             try:
                 await wait(self._fd)
@@ -288,7 +288,7 @@ def encrypt(
         encrypted.interrupt()
     wire.is_closed = True
     if isinstance(wire, SocketWire):
-        wire.tell_gone()  # who waits for the peer to hang up goes on waiting with the new wire
+        wire.tell_gone()  # a task in `wait_peer_gone` goes on waiting with the new wire
     return encrypted
 
 
@@ -322,7 +322,7 @@ def _wrap(
 
 
 def _close_what_was_begun(error: BaseException) -> None:
-    # If the peer has reset the connection, the module gives up after it has taken the descriptor over, and
+    # If the peer has reset the connection, the module raises after it has taken the descriptor over, and
     # not every version closes it. Nobody but the calls that failed knows the object.
     for frame, _ in traceback.walk_tb(error.__traceback__):
         begun = frame.f_locals.get("self")

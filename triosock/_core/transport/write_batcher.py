@@ -22,7 +22,7 @@ class Flushable(Protocol):
     """A sender of gathered writes."""
 
     def flush_nowait(self) -> bool:
-        """Give the kernel what it takes; return whether that was all."""
+        """Pass to the kernel what it takes; return whether that was all."""
         ...
 
     async def push(self) -> None:
