@@ -152,11 +152,13 @@ async def test_one_server_is_served_once(lines: Any) -> None:
 async def test_cancelled_with_child_processes(raw: Any) -> None:
     server = compat.ForkingTCPServer(("127.0.0.1", 0), raw)
     async with trio.open_nursery() as nursery:
-        await nursery.start(compat.serve, server)
+        running = await nursery.start(compat.serve, server)
         stream = await ask(server, b"one")
         nursery.cancel_scope.cancel()
     assert not server.active_children
     await stream.aclose()
+    assert (await running.wait_closed()).cancelled == 1
+    assert running.statistics().ended == {Cause.PARENT: 1}
 
 
 async def test_an_error_of_server_close_leaves_nothing_behind(lines: Any) -> None:

@@ -34,7 +34,7 @@ from ..bridge.request_entry import Request
 from ..requests.handshakes import end as end_handshake
 from ..requests.table import REQUEST
 from ..waiting import poll
-from ..waiting.wakeup import open_child_ends
+from ..waiting.wakeup import count_running, open_child_ends
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -235,7 +235,9 @@ class DrainTarget:
         self._request_table.handshakes.cut()
         for entry in self.entries():
             entry.cut(cause)
-        for pid in tuple(getattr(self._server, "active_children", None) or ()):
+        children = frozenset(getattr(self._server, "active_children", None) or ())
+        self.tally.ended[cause] += count_running(children)
+        for pid in children:
             Child(accepted=trio.current_time(), pid=pid).cut(cause)
 
     async def end_children(self, cause: Cause) -> None:

@@ -131,3 +131,19 @@ def open_child_ends(children: Iterable[int]) -> dict[int, int]:
             except OSError:
                 pass  # reaped already, or EMFILE: its end is noticed after the next interval
     return ends
+
+
+def count_running(children: Iterable[int]) -> int:
+    """Return how many of these children have not ended, as far as pidfds tell."""
+    ends = open_child_ends(children)
+    if not ends:
+        return 0
+    assert _poll is not None
+    poll = _poll()
+    try:
+        for end in ends:
+            poll.register(end, select.POLLIN)
+        return len(ends) - len(poll.poll(0))
+    finally:
+        for end in ends:
+            _close(end)
