@@ -17,6 +17,7 @@ import triosock.events
 import triosock.notify
 import triosock.observe
 import triosock.testing
+import triosock.testing.simulation
 from tests.docs.units import DOCS
 from tests.programs import ROOT, python
 
@@ -30,7 +31,16 @@ EXTRAS = {
     *(f"triosock.dtls.{name}" for name in ("DtlsServer", "DtlsSession", "serve_dtls")),
     *(f"triosock.identity.{name}" for name in ("check_client", "client_names")),
 }
-MODULES = (triosock, triosock.observe, triosock.testing, triosock.events, triosock.notify)
+MODULES = (
+    triosock,
+    triosock.observe,
+    triosock.testing,
+    triosock.testing.simulation,
+    triosock.events,
+    triosock.notify,
+)
+#: Modules whose names may be those of another, where they are described.
+WITHIN = {triosock.events: triosock, triosock.testing.simulation: triosock.testing}
 
 
 def described():
@@ -52,7 +62,7 @@ def public():
     for module in MODULES:
         for name in module.__all__:
             thing = getattr(module, name)
-            elsewhere = module is triosock.events and name in triosock.__all__
+            elsewhere = module in WITHIN and name in WITHIN[module].__all__
             if not isinstance(thing, types.ModuleType) and not elsewhere:
                 yield f"{module.__name__}.{name}"
     for name in (*triosock.compat.__all__, *triosock.compat._NEW, "install"):
