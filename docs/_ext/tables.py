@@ -126,7 +126,7 @@ class Causes(Table):
 
 
 NATIVE = {
-    "BaseServer": "`StreamServer`, made by `serve_tcp` and its sisters",
+    "BaseServer": "`StreamServer`, made by `serve_tcp`, `serve_unix` and `serve_listeners`",
     "TCPServer": "`serve_tcp`, with ``Limits(max_connections=1)`` if one at a time is what you want",
     "UDPServer": "`serve_udp`",
     "UnixStreamServer": "`serve_unix`",

@@ -5,7 +5,7 @@ from triosock import Limits, Rate
 
 
 async def say_when(error, conn):
-    """Given as `on_error`: have the last word on a connection that asks too often."""
+    """Given as `on_error`: answer a connection that asks too often, before it ends."""
     if isinstance(error, triosock.RateExceeded):
         await conn.send_all(b"too fast, ask again in %.1f s\n" % error.retry_after)
 

@@ -27,7 +27,7 @@ def _named(*names: str) -> frozenset[int]:
     return frozenset(getattr(errno, name) for name in names if hasattr(errno, name))
 
 
-#: The connection was gone, or a firewall forbade it, before it could be handed over. accept(2) on Linux
+#: The connection was gone, or a firewall forbade it, before it was accepted. accept(2) on Linux
 #: passes such errors of the new socket on, and says to treat them like EAGAIN; trio's survey of other systems
 #: adds the rest.
 THE_PEERS: Final = _named(

@@ -134,7 +134,7 @@ class AcceptLoop(SourceLoop):
     ) -> None:
         super().__init__(listener, registry, gate, emitter)
         self._shedding = shedding
-        #: The time since when the queue has not been empty, for no other reason than the loop.
+        #: Since when the queue has not been empty, if connections wait for nothing but the loop.
         self.stands_since: float = NEVER
         self._last_batch = 0.0
         self._pace = pace
@@ -143,7 +143,7 @@ class AcceptLoop(SourceLoop):
 
     async def _wait_turn(self, pace: AcceptPacer) -> None:
         if not pace.is_due():
-            self.stands_since = NEVER  # it is not for the loop that they wait
+            self.stands_since = NEVER  # connections wait for the rate, and not for the loop
         await pace.wait()
 
     def _take_some(self) -> None:

@@ -33,7 +33,7 @@ def check_in_trio(what: str) -> None:
 
 
 def warn_of_autojump(*, stacklevel: int) -> None:
-    """Warn (RuntimeWarning) if the clock of this run jumps when all tasks wait, whatever is on its way."""
+    """Warn (RuntimeWarning) if the clock of this run jumps when all tasks wait (autojump)."""
     threshold = getattr(trio.lowlevel.current_clock(), "autojump_threshold", math.inf)
     if threshold < math.inf:
         warnings.warn(
@@ -82,7 +82,7 @@ async def open_on_one_port(
     scheme = "udp" if kind == socket.SOCK_DGRAM else "tcp"
     # With port 0 the first socket finds a free port that another process may hold in the other family: then
     # another port is tried, a bounded number of times. With a port that was asked for, the first failure is
-    # the answer.
+    # raised.
     for attempt in range(_TRIES):
         try:
             return _open_all(targets, bind, scheme)

@@ -1,4 +1,4 @@
-"""Tells the tasks that wait for a socket that it closes.
+"""Wakes the tasks that wait for a socket when it is about to be closed.
 
 The invariant: **in the child of a fork, nothing is done to the trio run of the parent.** If a task forks, the
 child has a copy of the run, and shares its epoll with the parent: to take a descriptor out of the copy would

@@ -175,7 +175,7 @@ def _check_listening(sock: socket.socket | trio.socket.SocketType) -> Address:
 
 
 def adopt(listener: object) -> Listener:
-    """Return `listener` as one of ours: a trio.SocketListener, a listening socket.socket or trio socket, or
+    """Return `listener` as a `Listener`: a trio.SocketListener, a listening socket.socket or trio socket, or
     what is one already.
 
     The listener takes the socket over; a trio.SocketListener or trio socket is left closed.

@@ -78,7 +78,7 @@ def stderr_is_stdin() -> bool:
 
 
 def _check_open() -> None:
-    # Asked of the interpreter, which looked at its start: since then the number may be another file's.
+    # The interpreter has checked this at its start; since then the number may be another file's.
     if sys.__stdin__ is None or sys.__stdout__ is None:
         raise ValueError("there is no standard input or output: this program was started with it closed")
 
@@ -238,7 +238,7 @@ class OneConnection(Listener):
         return self._standard.local
 
     async def wait_ready(self) -> None:
-        """Return if the connection is there; otherwise wait until it has gone, and tell."""
+        """Return if the connection is there; otherwise wait until it has gone, and call `on_end`."""
         await trio.lowlevel.checkpoint()
         if self._accepted is None:
             await self._registry.wait_empty()

@@ -22,8 +22,8 @@ _Handed: TypeAlias = tuple[str, int]
 Taken = TypeVar("Taken")
 _FIRST: Final = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 
-#: What was handed down and is not taken yet. By process id, since a forked process has this variable too, and
-#: is not the one that it was meant for.
+#: What was handed down and is not taken yet. By process id, since a forked process has a copy of this
+#: variable, and the sockets were not passed to it.
 _remaining: dict[int, list[_Handed]] = {}
 
 
@@ -142,8 +142,8 @@ def _take(
 
 
 def _is_of(one: _Handed, kind: socket.SocketKind) -> bool:
-    """Whether a descriptor is a socket of this kind; one that is no socket at all is everybody's, to be
-    complained of.
+    """Whether a descriptor is a socket of this kind. One that is no socket counts as of either kind, so that
+    an error is raised.
     """
     try:
         sock = socket.socket(fileno=one[1])

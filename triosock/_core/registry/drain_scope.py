@@ -91,7 +91,7 @@ class DrainScope:
         self._children: dict[DrainScope, None] = {}  # in the order in which they were entered
         self._told = trio.Event()
         self._begins = math.inf
-        #: From the beginning, and not a deadline: without an end of the delay there is none yet.
+        #: Seconds from the beginning of the drain, and no deadline: a later call may move the beginning.
         self._grace = math.inf
         self._idle_grace: float | None = None
         self._delaying: dict[trio.CancelScope, None] = {}  # of the tasks that wait for its beginning

@@ -28,15 +28,15 @@ from .registry import Registry
 
 #: By what the limit is multiplied at most and at least in one update.
 STEEPEST: Final = (0.5, 2.0)
-#: By which share a fall is made less.
+#: The share of a decrease that is not applied.
 SMOOTHING: Final = 0.5
 #: After so many updates at the least limit the ideal is measured anew.
 LOWEST_UPDATES: Final = 5
-#: An ideal that is doubted is not measured anew before so many times the last measuring have passed, in which
+#: A doubted ideal is measured anew only after so many times the duration of the last measurement, in which
 #: the server did less than it could.
 MEASURING_SHARE: Final = 20
-#: From which share of what it was a latency has not become shorter. If it was due to a queue, it is about
-#: half.
+#: A latency above this share of the earlier one counts as unchanged. If it was due to a queue, it is about
+#: half of that.
 UNCHANGED: Final = 0.85
 #: A window has so many latencies at least, and lasts for so many times the last one's median, as in Netflix's
 #: concurrency-limits. It is `LONGEST_WINDOW` times `update_every` at most, then with any number of latencies.
@@ -73,7 +73,7 @@ class Gradient:
         self._measure(now)
 
     def note(self, began: float, now: float) -> None:
-        """Some work that began at the one time is done at the other."""
+        """Note work that lasted from `began` to `now`."""
         if began < self._began:
             return
         self._window.append(now - began)
@@ -157,8 +157,8 @@ class Gradient:
         return False
 
     def _next_limit(self, latency: float) -> float:
-        """Return Envoy's: the old limit times the gradient, and a headroom that lets it grow; and a fall is
-        made by half, since a median of ten is often short or long by chance.
+        """Return the next limit by Envoy's rule: the old one times the gradient, and a headroom that lets it
+        grow. Only half of a decrease is applied, since a median of ten is often long by chance.
         """
         assert self.ideal is not None
         config = self._config

@@ -359,7 +359,7 @@ class Registry:
             self.grant(entry)
             return
         turn = (entry, trio.Event())
-        # In the order of arrival, which is not that in which tasks run that were started together.
+        # In the order of arrival: trio runs tasks that were started together in any order.
         bisect.insort(self._queue, turn, key=lambda one: one[0].number)
         try:
             await turn[1].wait()

@@ -25,7 +25,7 @@ from .loop_lag import LagMeter
 #: How many are accepted in one go at most before others get their turn; Twisted, tornado and gevent take
 #: about as many.
 BATCH: Final = 100
-#: The first batch, before their time is known: it doubles with each batch that takes little.
+#: The first batch, before their time is known: it doubles with each batch that takes little time.
 FIRST_BATCH: Final = 10
 #: Seconds without a refusal after which it is over.
 QUIET: Final = 1.0
@@ -51,7 +51,7 @@ class Shedding:
         self._meter = meter
         self._emit = emit
         self._clock = clock
-        #: When this time of overload began, and when it was last off; told is whether there is one.
+        #: When this overload began, and when shedding last ended. `_is_told`: its end is not reported yet.
         self._since = self._ended = 0.0
         self._is_told = False
         self._was_above = False
@@ -64,14 +64,14 @@ class Shedding:
         return BATCH if self.is_on else self._batch
 
     def note_pass(self, seconds: float) -> None:
-        """The loop has run all ready tasks, with a batch from a standing queue among them, in this time."""
+        """Note the time in which the loop ran all ready tasks, a batch from a standing queue among them."""
         if self.is_on:
-            return  # they were turned away, and had no turns
+            return  # the batch was refused, and its tasks did not run
         fitting = self._batch * self._high / 4 / seconds if seconds > 0 else BATCH
         self._batch = int(min(max(fitting, 1), 2 * self._batch, BATCH))
 
     def note_lag(self, lag: float) -> None:
-        """A sample of the loop's lag."""
+        """Note a sample of the loop's lag."""
         stands, self._stands = self._stands, False
         if self.is_on:
             if lag < self._high / 2 and not stands:

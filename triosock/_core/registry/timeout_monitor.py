@@ -19,7 +19,7 @@ The invariants:
 There are two lists: a heap of entries that were checked before, and the newcomers in the order in which they
 came, which needs no heap. Most connections close before their first check; they cost one item of a dict.
 
-The monitor also sets the timer of the `LagMeter`, for it is awake anyway.
+The monitor also sets the timer of the `LagMeter`, since it wakes for deadlines anyway.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
         __enter__ = write("async with conn:")
         __exit__ = write("async with conn:")
 
-    # Said again for type checkers, since methods of this class set them.
+    # Declared again for type checkers, since methods of this class set them.
     wire: SocketWire | StreamWire
     proxy_header: ProxyHeader | None
 
@@ -347,8 +347,8 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
         self._break_cycles()
 
     def _break_cycles(self) -> None:
-        """Forget what leads back here, so that nothing is left to the garbage collector. (The traceback of a
-        failure leads to the wire.) A server's connections have `HandlerRun` for that.
+        """Drop references that form a cycle, so that nothing is left to the garbage collector. (The traceback
+        of a failure refers to the wire.) A server's connections have `HandlerRun` for that.
         """
         if self.server is None:
             self.entry.served = self.wire.failure = None

@@ -1,4 +1,4 @@
-"""A handshake's way to its place (`Limits.max_handshakes`). Silent clients need none.
+"""How a handshake gets one of the `Limits.max_handshakes` places. Silent clients need none.
 
 The invariants:
 

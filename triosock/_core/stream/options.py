@@ -1,4 +1,4 @@
-"""The options of `serve_tcp` and its sisters, for functions that pass them on: ``**options:
+"""The options of `serve_tcp` and the like, for functions that pass them on: ``**options:
 Unpack[ServeOptions]``. A test compares them with those of the functions.
 """
 

@@ -46,7 +46,7 @@ class Receiving(RequestState):
 
     def __anext__(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
-    ) -> Coroutine[Any, Any, bytes]:  # as above, so the end of the iteration is the wire's to tell
+    ) -> Coroutine[Any, Any, bytes]:  # as above, so the wire raises StopAsyncIteration
         if self._buffer is not None and self._buffer.data:
             return self._receive_buffered(None, True)
         if self._idle_block is not None:

@@ -1,8 +1,8 @@
 """Whether a connection is idle or in a request. Drains, timeouts and observers read what is noted here.
 
-The invariant: **a connection is idle if its peer owes nothing**: the buffer is empty and the handler waits
-for the first byte of the next message, or the handler says so itself (`with conn.idle():`). A drain ends idle
-waits only. A request begins with its first byte and is left alone until the grace period is over. Input that
+The invariant: **a connection is idle if no request has begun and the handler waits for one**: the buffer is
+empty, and the wait is that of `lines()`, `frames()`, `wait_request()` or `with conn.idle():`. A drain ends
+idle waits only. A request begins with its first byte and goes on until the grace period is over. Input that
 had arrived before the drain is a request too, even if it has not been read yet.
 
 Related files: `registry/registry.py` has the condition (`Entry.is_idle`), `messages.py` marks the waits of

@@ -73,8 +73,8 @@ async def serve_tcp(
         clients close that way; see `Connection.start_tls`.
       proxy: expect a PROXY protocol header first: True for the default `ProxyPolicy`, or one of your own.
       on_error: what happens when a handler raises an `Exception`, besides the end of its connection. "log":
-        the observers are told. An async function of the exception and the connection: it is called once, also
-        for an error of the peer and for a request that took too long, and may answer, within
+        the observers get an event. An async function of the exception and the connection: it is called once,
+        also for an error of the peer and for a request that took too long, and may answer, within
         `Timeouts.handshake`. "raise": an error of the handler's own ends the server, which is trio's rule.
         The table of faults is in docs/discussion/errors.md.
       observers: they get the events of the server, besides the log.

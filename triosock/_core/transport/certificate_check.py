@@ -128,7 +128,7 @@ class LoadedCertificate:
 
 
 def signature_of(paths: Iterable[StrPath]) -> Signature:
-    """Return a value that changes when one of these files does; it has None for one on which stat(2) fails."""
+    """Return a value that changes when one of these files does; it has None for a file that stat fails on."""
     return tuple(_look_at(path) for path in paths)
 
 
