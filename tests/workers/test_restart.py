@@ -20,6 +20,7 @@ import trio.testing
 import triosock
 from tests.handlers import ask_line
 from tests.programs import server_program
+from triosock.workers.signals import handle_signals
 
 from .conftest import HERE, PATIENCE, ask, dial, occupy, processes, service, until
 
@@ -329,6 +330,30 @@ def test_signals_restart_and_resize(tmp_path):
         parent.wait_for("restart: 2 replaced")
         parent.signal(signal.SIGTTOU)
     assert "workers: drained in" in parent.output
+
+
+async def test_signals_during_a_restart_ask_for_one_more():
+    begun, end = trio.open_memory_channel[None](math.inf)
+    release = trio.Semaphore(0)
+
+    async def restart() -> Mock:
+        begun.send_nowait(None)
+        await release.acquire()
+        return Mock(failure="")
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(handle_signals, Mock(restart=restart))
+        signal.raise_signal(signal.SIGHUP)
+        await end.receive()
+        for _ in range(5):
+            signal.raise_signal(signal.SIGHUP)
+            await trio.testing.wait_all_tasks_blocked()
+        release.release()
+        await end.receive()
+        release.release()
+        await trio.testing.wait_all_tasks_blocked()
+        assert end.statistics().current_buffer_used == 0
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_delay_without_an_end_leaves_workers_their_grace():
