@@ -134,7 +134,7 @@ class RequestTable:
         #: Incremented by `next()`, which is atomic, and also read by it.
         self.leaves: Iterator[int] = itertools.count()
         self.expected: dict[int, None] = {}
-        self.handshakes = Handshakes()
+        self.handshakes: Handshakes = Handshakes()
         #: They end the waits of the serving loops, from any thread.
         self.wakers: list[Callable[[], None]] = []
         self.max_requests: float = math.inf if policy is None else policy.max_requests
