@@ -155,6 +155,21 @@ def test_a_handler_stuck_outside_its_socket_is_named_with_its_stack_and_left(sta
     assert sum(compat.statistics(running.server).ended.values()) == 1
 
 
+def test_a_loop_that_a_stuck_handler_blocked_leaves_the_queue(start: Any, gate: Any) -> None:
+    def handle(request: Any, *args: Any) -> None:
+        gate.entered.set()
+        gate.opened.wait(20)
+        request.recv(10)
+
+    running = start("TCPServer", handle)
+    with running.dial(b"x"):
+        assert gate.entered.wait(20)
+        with running.dial():  # says nothing, and nobody would cut it
+            assert compat.drain(running.server, grace=0).cancelled == 1
+            gate.opened.set()
+            running.join()
+
+
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 def test_who_is_in_the_kernels_queue_is_served_and_who_comes_later_refused(

@@ -56,6 +56,32 @@ async def test_a_drain_ends_it_with_a_report(kind: str, lines: Any, recorder: An
     assert [type(event) for event in recorder.events if isinstance(event, ends)] == [*ends]
 
 
+@pytest.mark.parametrize("is_taken", [False, True])
+async def test_a_request_that_begins_after_the_report_of_a_drain_does_not_delay_the_end(
+    is_taken: bool, gate: Any
+) -> None:
+    class Server(compat.TCPServer):
+        def verify_request(self, request: Any, client_address: Any) -> bool:
+            return gate.pass_through() is None if is_taken else True
+
+    def handle(request: Any, *args: Any) -> None:
+        if not is_taken:
+            gate.pass_through()
+        request.recv(10)
+
+    server = Server(("127.0.0.1", 0), handle)
+    async with trio.open_nursery() as nursery:
+        running = await nursery.start(functools.partial(compat.serve, server, grace=0))
+        async with await trio.open_tcp_stream(*server.server_address[:2]):
+            assert await trio.to_thread.run_sync(gate.entered.wait, 20)
+            async with await trio.open_tcp_stream(*server.server_address[:2]):
+                running.drain()
+                await trio.sleep(drain_target.CUT_TIMEOUT * 1.5)
+                gate.opened.set()
+                with trio.fail_after(20):
+                    assert (await running.wait_closed()).drained
+
+
 async def test_cancelling_it_cancels_its_handlers(raw: Any, capsys: Any) -> None:
     seen: list[BaseException] = []
 

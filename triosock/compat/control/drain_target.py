@@ -8,7 +8,7 @@ Rules of this file:
 2. The server is empty when no loop runs, no request is handled or expected, and no child process is left.
 3. **The report does not wait for requests that cannot be ended.** A request that still runs `CUT_TIMEOUT`
    seconds after the cut is blocked outside its socket, or catches the exception each time: it is counted and
-   described.
+   described. A loop that it blocks takes nothing more from the queue.
 4. If a handler drains its own server, its own request is not waited for. As all others, it gets no further
    request.
 """
@@ -198,7 +198,7 @@ class DrainTarget:
                     for serving in poll.servings_of(self._server):
                         serving.drain()
                     await self._run.wait_completion()
-                    self._count_stuck()
+                    self._leave_stuck()
                     nursery.cancel_scope.cancel(reason="triosock: the drain is over")
                 finally:
                     self._nursery = None
@@ -230,11 +230,17 @@ class DrainTarget:
         if self._run is not None:
             self._run.tighten()
 
-    def cut_all(self, cause: Cause) -> None:
-        """Cut all requests, now, and the handshakes of later ones."""
+    def cut_requests(self, cause: Cause) -> None:
+        """Cut all requests, now, and the handshakes of later ones. Those that were cut before notice
+        nothing.
+        """
         self._request_table.handshakes.cut()
         for entry in self.entries():
             entry.cut(cause)
+
+    def cut_all(self, cause: Cause) -> None:
+        """As `cut_requests()`; and terminate the child processes."""
+        self.cut_requests(cause)
         children = frozenset(getattr(self._server, "active_children", None) or ())
         self.tally.ended[cause] += count_running(children)
         for pid in children:
@@ -283,7 +289,13 @@ class DrainTarget:
         entry.spared_until = 0.0
         entry.interrupt(Cause.DRAIN)
 
-    def _count_stuck(self) -> None:
+    def _leave_stuck(self) -> None:
+        if self._is_empty():
+            return
+        # A loop that a handler blocks would later serve the rest of the queue, and nobody would end that.
+        for serving in poll.servings_of(self._server):
+            serving.leave_queue()
+        self.cut_requests(Cause.DRAIN)
         tally = self.tally
         with self._request_table.lock:
             for request in self._request_table.registry.entries():

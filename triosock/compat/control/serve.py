@@ -234,6 +234,9 @@ class CompatServer:
             finally:
                 if not self._report.drained:
                     self._cut_all()
+                elif trio.current_time() >= self._scope.deadline:
+                    # Its loop, which is waited for, may have taken a request that the drain has not seen.
+                    self._cut_newcomers(Cause.DRAIN).cut_requests(Cause.DRAIN)
 
     async def _loop(self) -> None:
         """Run the server's loop in a thread of its own."""
@@ -264,17 +267,24 @@ class CompatServer:
         self._target = DrainTarget(self._server, self._request_table, self._scope)
         self._report = await self._target.drain()
 
-    def _cut_all(self) -> None:
-        def cut(entry: RequestEntry) -> None:
-            entry.cut(Cause.PARENT)
+    def _cut_newcomers(self, cause: Cause) -> DrainTarget:
+        """Cut all requests that begin from now on. Return what cuts the others: in this order, none is
+        missed.
+        """
 
-        # In this order: requests that come after the entries are read are passed to `on_newcomer`.
+        def cut(entry: RequestEntry) -> None:
+            entry.cut(cause)
+
         self._request_table.on_newcomer = cut
+        return DrainTarget(self._server, self._request_table, self._scope)
+
+    def _cut_all(self) -> None:
+        target = self._cut_newcomers(Cause.PARENT)
         vars(self._server)["_BaseServer__shutdown_request"] = True
         self._own_loop.cut()
         for serving in poll.servings_of(self._server):
             serving.wake()
-        DrainTarget(self._server, self._request_table, self._scope).cut_all(Cause.PARENT)
+        target.cut_all(Cause.PARENT)
 
     async def _close(self) -> None:
         """Wait for the remaining requests, then close the server."""

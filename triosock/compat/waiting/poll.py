@@ -83,11 +83,12 @@ class Waiting:
     def __init__(self, server: Server, selector: selectors.BaseSelector) -> None:
         self.server = server
         self.draining: bool = False
-        #: Whether a drain has found the kernel's queue empty.
+        #: Whether a drain takes nothing more from the kernel's queue: it is empty, or left as it is.
         self.queue_is_empty: bool = False
         self.request_table: RequestTable = request_table_of(server)
         self._selector = selector
         self._remaining = 0
+        self._leaves_queue = False
         #: The time of its beginning (`clock.now()`).
         self.since: float = now()
         self._thread = get_ident()
@@ -175,9 +176,13 @@ class Waiting:
         self.draining = True
         self.wake()
 
+    def leave_queue(self) -> None:
+        """Have the loop, which drains, take nothing more from the kernel's queue. From any thread."""
+        self._leaves_queue = True
+
     def _next_in_queue(self) -> bool:
         self._remaining -= 1
-        self.queue_is_empty = self._remaining < 0 or not self._is_ready(0)
+        self.queue_is_empty = self._leaves_queue or self._remaining < 0 or not self._is_ready(0)
         return not self.queue_is_empty
 
     def _is_ready(self, interval: float | None) -> bool:
