@@ -128,6 +128,22 @@ async def test_shutdown_wakes_a_loop_without_ending_it(lines: Any) -> None:
             assert (await running.wait_closed()).drained
 
 
+async def test_shutdown_wakes_a_loop_of_the_standard_library_that_comes_after_it(lines: Any) -> None:
+    class Server(compat.ThreadingTCPServer):
+        def serve_forever(self, poll_interval: float | None = None) -> None:
+            self.handle_request()
+            super().serve_forever(PATIENCE * 10)
+
+    server = Server(("127.0.0.1", 0), lines)
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            running = await nursery.start(compat.serve, server)
+            for data in (b"one\n", b"two\n"):
+                await (await ask(server, data)).aclose()
+            await trio.to_thread.run_sync(server.shutdown)
+            assert (await running.wait_closed()).drained
+
+
 async def test_its_timeouts_are_its_own(lines: Any) -> None:
     class Enough(Exception):
         pass

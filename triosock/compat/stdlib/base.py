@@ -118,9 +118,11 @@ class BaseServer:
             raise RuntimeError(SELF_SHUTDOWN)
         self.__shutdown_request = True
         # Looked up again after the flag is set: a loop that is not found here yet reads the flag later. One
-        # flag stops one loop, so one loop is woken, even if two threads serve.
-        for serving in poll.servings_of(self)[:1]:
+        # flag stops one loop, so one loop is woken, even if two threads serve; and what may be around it.
+        for serving in poll.servings_of(self):
             serving.wake()
+            if serving.resets_flag:
+                break
         if table.is_green(self):
             green = table.port.parts.green()
             if green.current() is not None:

@@ -124,6 +124,9 @@ class OwnLoop:
 class _OwnWait(Waiting):
     """Waits with the selectors of many calls of `handle_request()`, one after the other."""
 
+    #: The loop may call the standard library's, which is to be woken then.
+    resets_flag = False
+
     def __init__(self, server: Server, loop: OwnLoop) -> None:
         super().__init__(server, DEFAULT_SELECTOR())
         self._loop = loop

@@ -80,6 +80,9 @@ class Waiting:
     does.
     """
 
+    #: Whether it ends by the flag of `shutdown()`, which stops no other loop then.
+    resets_flag: bool = True
+
     def __init__(self, server: Server, selector: selectors.BaseSelector) -> None:
         self.server = server
         self.draining: bool = False
