@@ -20,10 +20,12 @@ from tests.pairs import memory_pair, pair
 from tests.servers import running
 from tests.tls import client_context, server_context
 
-# A shell starts what runs in the background with SIGINT ignored, and all its children inherit that: then no
-# Ctrl-C that a test sends would arrive. A handler of ours is not inherited, so they begin as at a terminal.
+# A shell starts what runs in the background with SIGINT ignored, and nohup(1) ignores SIGHUP; all children
+# inherit that: then no Ctrl-C or SIGHUP that a test sends would arrive. They begin as at a terminal.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The same examples each time, so that `make test` means the same for everybody, and no deadline, which a busy
 # machine misses; HYPOTHESIS_PROFILE=search tries new ones, and more of them.
