@@ -277,16 +277,16 @@ def test_a_signal_handler_may_ask_while_its_own_thread_counts() -> None:
 def test_a_request_that_is_reported_as_the_drain_ends_is_not_watched(
     start: Any, lines: Any, monkeypatch: Any
 ) -> None:
-    count_stuck = DrainTarget._count_stuck
+    leave_stuck = DrainTarget._leave_stuck
 
     def and_report(self: DrainTarget) -> None:
-        count_stuck(self)
+        leave_stuck(self)
         table = self._request_table
         assert table.host is not None
         # What the thread of a request does; by then the nursery of the drain is closed.
         table.host.soon(table.on_newcomer, None)
 
-    monkeypatch.setattr(DrainTarget, "_count_stuck", and_report)
+    monkeypatch.setattr(DrainTarget, "_leave_stuck", and_report)
     running = start("ThreadingTCPServer", lines)
     assert compat.drain(running.server, grace=60).clean
     assert compat.drain(running.server, grace=60).clean, "the trio thread is as before"
