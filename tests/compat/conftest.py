@@ -147,6 +147,21 @@ def start_tls(start: Any, contexts: Any) -> Any:
     return lambda kind, handler, **attributes: start(kind, handler, server_activate=activate, **attributes)
 
 
+class _FailsToClose(socket.socket):
+    def close(self) -> None:
+        super().close()
+        raise ValueError("as a socket of the program's own may")
+
+
+def _activate(server: Any) -> None:
+    compat.TCPServer.server_activate(server)
+    server.socket = _FailsToClose(fileno=server.socket.detach())
+
+
+#: Attributes of a TCP server whose listener raises a ValueError when a drain closes it.
+LISTENER_FAILS_TO_CLOSE: dict[str, Any] = {"server_activate": _activate, "server_close": lambda self: None}
+
+
 def host_threads() -> list[threading.Thread]:
     """The thread of the trio run that serves all, if there is one."""
     return threads_named(THREAD_NAME)

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 import triosock
-from tests.compat.conftest import read_all
+from tests.compat.conftest import LISTENER_FAILS_TO_CLOSE, read_all
 from tests.waiting import eventually, in_a_thread
 from triosock import compat
 from triosock._core.model.events import (
@@ -198,17 +198,7 @@ async def test_served_in_a_trio_program_it_is_told_once(lines: Any, recorder: An
 def test_a_listener_that_fails_to_close_in_a_drain_leaves_no_event_out(
     start: Any, policy: Any, recorder: Any
 ) -> None:
-    class Listener(socket.socket):
-        def close(self) -> None:
-            super().close()
-            raise ValueError("as a socket of the program's own may")
-
-    def activate(self: Any) -> None:
-        compat.TCPServer.server_activate(self)
-        self.socket = Listener(fileno=self.socket.detach())
-
-    options = {"server_activate": activate, "server_close": lambda self: None, "trio_policy": policy}
-    running = start("ThreadingTCPServer", print, **options)
+    running = start("ThreadingTCPServer", print, trio_policy=policy, **LISTENER_FAILS_TO_CLOSE)
     assert eventually(lambda: kinds(recorder) == [ServerStarted])
     compat.drain(running.server, grace=10)
     running.join()

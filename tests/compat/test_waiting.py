@@ -12,7 +12,7 @@ from unittest.mock import Mock
 import pytest
 import trio
 
-from tests.compat.conftest import host_threads
+from tests.compat.conftest import LISTENER_FAILS_TO_CLOSE, host_threads
 from tests.servers import serving_in_a_thread
 from tests.waiting import eventually, in_a_thread, returns
 from triosock import compat
@@ -100,16 +100,7 @@ def test_one_host_for_all_servers_and_it_ends_with_the_last(start: Any, lines: A
 
 
 def test_a_listener_that_fails_to_close_in_a_drain_leaves_no_loop(start: Any, lines: Any) -> None:
-    class Listener(socket.socket):
-        def close(self) -> None:
-            super().close()
-            raise ValueError("as a socket of the program's own may")
-
-    def activate(self: Any) -> None:
-        compat.TCPServer.server_activate(self)
-        self.socket = Listener(fileno=self.socket.detach())
-
-    running = start("ThreadingTCPServer", lines, server_activate=activate, server_close=lambda self: None)
+    running = start("ThreadingTCPServer", lines, **LISTENER_FAILS_TO_CLOSE)
     assert eventually(host_threads)
     compat.drain(running.server, grace=10)
     running.join()
