@@ -33,6 +33,7 @@ from .._core.registry.drain_scope import DrainScope, leave_scopes
 from ..notify import current_notifier
 from .control import serve_control
 from .endpoints import Endpoints
+from .handover import Handover
 from .health import ParentView, answer_health
 from .receiver import NotifyReceiver
 from .reports import merge_reports
@@ -252,11 +253,12 @@ class Workers:
     async def _run_slots(self, task_status: trio.TaskStatus[Workers], outside: trio.Nursery) -> None:
         self._scope.on_drain = self._drain_all  # synchronous; again when the deadline is tightened
         async with trio.open_nursery() as self._nursery:
-            if self.endpoints.handover is None:
+            handover = self.endpoints.handover
+            if handover is None:
                 await outside.start(self.endpoints.guard_files)
             await self._start_slots()
-            if self.endpoints.handover is not None and not self._scope.draining:
-                await self._take_over(outside)
+            if handover is not None and not self._scope.draining:
+                await self._take_over(handover, outside)
             self._view.begun.set()
             if self.endpoints.control is not None:  # outside, since it answers until no worker is left
                 outside.start_soon(self._serve_control, self.endpoints.control)
@@ -271,8 +273,8 @@ class Workers:
         _logger.info("%s: %s", self._name, self._report)
         self._scope._record(self._name, self._report, _logger.name)
 
-    async def _take_over(self, outside: trio.Nursery) -> None:
-        if not await tell_predecessor(self.endpoints):
+    async def _take_over(self, handover: Handover, outside: trio.Nursery) -> None:
+        if not await tell_predecessor(self.endpoints, handover):
             self._fail("the process that this one was to follow has ended before")
             await trio.lowlevel.checkpoint()  # cancelled by that
         await outside.start(self.endpoints.guard_files)  # not earlier: the files belong to the predecessor

@@ -154,16 +154,13 @@ def environment_of_successor(environment: Mapping[str, str]) -> dict[str, str]:
     return {**environment, **more}
 
 
-async def tell_predecessor(endpoints: Endpoints) -> bool:
-    """Notify the predecessor, if there is one, that this process is ready, and own its socket files from now
-    on.
+async def tell_predecessor(endpoints: Endpoints, handover: Handover) -> bool:
+    """Notify the predecessor that this process is ready, and own its socket files from now on.
 
     Return False if it was killed: its end has removed the socket files, so that clients cannot come here.
     """
-    if endpoints.handover is None:
-        return True
     try:
-        notifier = Notifier(endpoints.handover.ready)
+        notifier = Notifier(handover.ready)
     except OSError:
         return False
     try:
